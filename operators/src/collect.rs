@@ -1,0 +1,223 @@
+//! Collect: reads lines, one JSON object each, into events of `raw`. What cannot be read is dropped
+//! with its reason and the first bytes of the original; nothing is lost.
+//!
+//! Checks, in this order: the JSON and its types, the limits of the fields, the time.
+
+use crate::clock::{Clock, LOOKAHEAD, Verdict};
+use crate::outbox::Outbox;
+use crate::partition;
+use crate::rules::Rules;
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::net::IpAddr;
+use weir_proto::{Billing, DropReason, Dropped, EventKind, Guid, Minute, NewEvent, StageId};
+
+/// The longest line that is read, in bytes.
+pub const MAX_LINE: usize = 1 << 20;
+
+/// A line as ad front ends log it. Unknown fields are ignored.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    guid: Cow<'a, str>,
+    event_time_ms: u64,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    user_id: Cow<'a, str>,
+    #[serde(borrow)]
+    ip: Cow<'a, str>,
+    #[serde(borrow)]
+    ua: Cow<'a, str>,
+    ad_id: u64,
+    campaign_id: u64,
+    advertiser_id: u64,
+    #[serde(borrow, default)]
+    slot: Cow<'a, str>,
+    #[serde(borrow, default)]
+    region: Cow<'a, str>,
+    #[serde(borrow, default)]
+    channel: Cow<'a, str>,
+    #[serde(borrow, default)]
+    app_version: Cow<'a, str>,
+    bid_micros: u64,
+    #[serde(borrow)]
+    billing: Cow<'a, str>,
+}
+
+/// Where the time of a run comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeSource {
+    /// The events: a finite run.
+    Events,
+    /// The wall clock, in ms since the epoch, read by the caller once a slice.
+    Wall(u64),
+}
+
+/// A line and its position on the collector's tape.
+pub type PlacedLine<'a> = (u64, &'a [u8]);
+
+/// The state of collect: its clock and the newest tick it sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collect {
+    /// What time it is.
+    pub clock: Clock,
+    /// The newest tick sent.
+    pub last_tick: Minute,
+}
+
+/// How far a slice was taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Lines taken in; fewer than given if the clock entered a new minute, which ends the turn.
+    pub lines: usize,
+    /// The newest event time among them, in ms; 0 if there is none.
+    pub newest_ms: u64,
+}
+
+impl Collect {
+    /// Takes in lines up to the first one that belongs to a new minute.
+    pub fn slice(
+        &mut self,
+        lines: &[PlacedLine<'_>],
+        time: TimeSource,
+        ingest_time_ms: u64,
+        rules: &Rules,
+        out: &mut Outbox,
+    ) -> Taken {
+        let parsed: Vec<_> = lines.iter().map(|(_, line)| parse(line)).collect();
+        let times: Vec<u64> = parsed.iter().flatten().map(|l| l.event_time_ms).collect();
+        let mut scratch = out.take_scratch();
+        let (mut read, mut newest_ms) = (0, 0);
+        let mut taken = lines.len();
+        for (i, ((position, line), parsed)) in lines.iter().zip(&parsed).enumerate() {
+            if let Ok(parsed) = parsed {
+                read += 1;
+                if time == TimeSource::Events {
+                    let end = times.len().min(read + LOOKAHEAD);
+                    self.clock.advance(parsed.event_time_ms, &times[read..end], rules);
+                    if self.tick_is_due() {
+                        taken = i;
+                        break;
+                    }
+                }
+            }
+            out.at(*position);
+            out.taken();
+            let event = parsed.as_ref().map_err(Clone::clone).and_then(|line| {
+                let event = line.event(ingest_time_ms)?;
+                self.in_time(event.event_time_ms, rules)?;
+                Ok(event)
+            });
+            match event {
+                Ok(event) => {
+                    newest_ms = event.event_time_ms.max(newest_ms);
+                    event.encode(&mut scratch);
+                    let ip = ip_bytes(event.ip);
+                    out.emit(partition::by_ip(&ip, out.partitions()), &[&scratch]);
+                }
+                Err(Bad(reason, detail)) => out.drop_record(&Dropped {
+                    stage: StageId::Collect,
+                    reason,
+                    detail: &detail,
+                    raw: line,
+                    event: None,
+                }),
+            }
+        }
+        out.put_scratch(scratch);
+        Taken { lines: taken, newest_ms }
+    }
+
+    /// Whether the clock has entered a minute that was not announced yet.
+    pub fn tick_is_due(&self) -> bool {
+        Minute::of_ms(self.clock.0) > self.last_tick
+    }
+
+    /// Announces a minute, at a position of the tape.
+    pub fn tick(&mut self, minute: Minute, position: u64, out: &mut Outbox) {
+        self.last_tick = minute;
+        out.at(position);
+        out.tick(minute);
+    }
+
+    fn in_time(&self, time_ms: u64, rules: &Rules) -> Result<(), Bad> {
+        match self.clock.judge(time_ms, rules) {
+            Verdict::InTime => Ok(()),
+            Verdict::TooLate => Err(Bad(
+                DropReason::TooLate,
+                format!("event_time_ms {time_ms} is more than {} minutes old", rules.allowed_lateness),
+            )),
+            Verdict::Absurd => Err(malformed(format!(
+                "event_time_ms {time_ms} is absurdly far off: it is {} by the events around it",
+                self.clock.0
+            ))),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Bad(DropReason, String);
+
+fn malformed(detail: String) -> Bad {
+    Bad(DropReason::Malformed, detail)
+}
+
+fn parse(line: &[u8]) -> Result<Line<'_>, Bad> {
+    if line.len() > MAX_LINE {
+        return Err(malformed(format!("the line is longer than {MAX_LINE} bytes")));
+    }
+    sonic_rs::from_slice(line).map_err(|e| {
+        let text = e.to_string();
+        malformed(text.lines().next().unwrap_or("not a JSON object").to_owned())
+    })
+}
+
+impl Line<'_> {
+    fn event(&self, ingest_time_ms: u64) -> Result<NewEvent<'_>, Bad> {
+        let texts = [
+            ("user_id", &self.user_id),
+            ("slot", &self.slot),
+            ("region", &self.region),
+            ("channel", &self.channel),
+            ("app_version", &self.app_version),
+        ];
+        if let Some((name, _)) = texts.iter().find(|(_, text)| text.len() > NewEvent::MAX_TEXT) {
+            return Err(malformed(format!("{name} is longer than {} bytes", NewEvent::MAX_TEXT)));
+        }
+        Ok(NewEvent {
+            guid: Guid::parse(&self.guid)
+                .ok_or_else(|| malformed(format!("guid must have 1 to {} bytes", Guid::MAX_LEN)))?,
+            event_time_ms: self.event_time_ms,
+            ingest_time_ms,
+            kind: match &*self.kind {
+                "click" => EventKind::Click,
+                "impression" => EventKind::Impression,
+                other => return Err(malformed(format!("kind is {other:?}, not click or impression"))),
+            },
+            user_id: &self.user_id,
+            ip: self.ip.parse().map_err(|_| malformed(format!("ip {:?} is not an address", self.ip)))?,
+            ua: &self.ua,
+            ad_id: self.ad_id,
+            campaign_id: self.campaign_id,
+            advertiser_id: self.advertiser_id,
+            slot: &self.slot,
+            region: &self.region,
+            channel: &self.channel,
+            app_version: &self.app_version,
+            bid_micros: self.bid_micros,
+            billing: match &*self.billing {
+                "cpc" => Billing::Cpc,
+                "cpm" => Billing::Cpm,
+                other => return Err(malformed(format!("billing is {other:?}, not cpc or cpm"))),
+            },
+        })
+    }
+}
+
+fn ip_bytes(ip: IpAddr) -> [u8; 16] {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        IpAddr::V6(ip) => ip.octets(),
+    }
+}

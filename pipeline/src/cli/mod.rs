@@ -1,0 +1,93 @@
+//! The command line. Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed, 2 the command
+//! or the configuration is wrong, 3 the books do not agree, 130 stopped before the end of a finite run.
+
+mod config;
+mod output;
+mod progress;
+mod report;
+mod run;
+mod status;
+mod tap;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// The stream processor that bills advertising.
+#[derive(Parser)]
+#[command(name = "weir", version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the job: from log lines to charges.
+    Run(run::RunArgs),
+    /// Print a topic's records as JSON Lines.
+    Tap(tap::TapArgs),
+    /// Print where the money went, and check the books.
+    Report(report::ReportArgs),
+    /// Print where every stage of a running job stands.
+    Status(status::StatusArgs),
+    /// Write realistic traffic and its accounts file.
+    #[command(after_help = GEN_EXAMPLES)]
+    Gen(crate::r#gen::GenArgs),
+    /// Look at configuration files.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+}
+
+const GEN_EXAMPLES: &str = "Examples:
+  weir gen --out traffic --events 300000
+  weir gen --out traffic --events 5000000 --seed 7 --files 4";
+
+/// Why a command did not succeed.
+enum Failure {
+    /// Said to the user; the exit code.
+    Said(String, u8),
+    /// The reader of stdout has gone.
+    Quiet,
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::Said(error.to_string(), 1)
+    }
+}
+
+impl Failure {
+    fn usage(error: impl std::fmt::Display) -> Self {
+        Failure::Said(error.to_string(), 2)
+    }
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    output::init_tracing();
+    let result = match cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Tap(args) => tap::tap(&args),
+        Command::Report(args) => report::report(&args),
+        Command::Status(args) => status::status(&args),
+        Command::Config(command) => config::config(&command),
+        Command::Gen(args) => generate(&args),
+    };
+    match result {
+        Ok(()) | Err(Failure::Quiet) => ExitCode::SUCCESS,
+        Err(Failure::Said(message, code)) => {
+            eprintln!("error: {message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn generate(args: &crate::r#gen::GenArgs) -> Result<(), Failure> {
+    use crate::r#gen::GenError;
+    let report = crate::r#gen::generate(args).map_err(|e| match e {
+        GenError::InvalidOption { .. } => Failure::usage(e),
+        other => other.into(),
+    })?;
+    output::line(&report.to_json())
+}

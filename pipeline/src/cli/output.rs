@@ -1,0 +1,37 @@
+//! Writing to stdout and stderr.
+
+use super::Failure;
+use std::io::{ErrorKind, Write};
+use tracing_subscriber::EnvFilter;
+
+/// Talk goes to stderr; RUST_LOG chooses how much.
+pub(super) fn init_tracing() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}
+
+/// Prints a line of data.
+pub(super) fn line(text: &str) -> Result<(), Failure> {
+    written(writeln!(std::io::stdout(), "{text}"))
+}
+
+/// A reader that has gone is no failure: `weir tap … | head` is how people look.
+pub(super) fn written(result: std::io::Result<()>) -> Result<(), Failure> {
+    result.map_err(|e| match e.kind() {
+        ErrorKind::BrokenPipe => Failure::Quiet,
+        _ => Failure::Said(format!("cannot write to stdout: {e}"), 1),
+    })
+}
+
+/// A number with separators.
+pub(super) fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}

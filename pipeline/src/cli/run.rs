@@ -1,0 +1,268 @@
+//! `weir run`.
+
+use super::progress::Progress;
+use super::{Failure, output, report};
+use crate::config::{Compression, Config};
+use crate::data_dir::DataDir;
+use crate::error::JobError;
+use crate::job::{Job, JobOptions};
+use crate::log::{Codec, LogOptions};
+use crate::source::FileSpec;
+use crate::summary::Books;
+use clap::{Args, ValueEnum};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use weir_operators::Rules;
+use weir_operators::anti_brush::Lists;
+use weir_operators::bots::BotList;
+use weir_operators::networks::Networks;
+use weir_proto::StageId;
+use weir_state::Retention;
+
+/// How often old checkpoints and segments are let go of.
+const KEEP_EVERY: Duration = Duration::from_secs(30);
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  weir run --config weir.toml
+  weir run --input traffic/events-*.ndjson --accounts traffic/accounts.csv --data-dir weir-data --until-end")]
+pub(super) struct RunArgs {
+    /// The configuration of a long-running job.
+    #[arg(long, conflicts_with = "input", required_unless_present = "input")]
+    config: Option<PathBuf>,
+    /// Log files to read; the run ends with them.
+    #[arg(long, num_args = 1.., requires = "data_dir", requires = "until_end", requires = "accounts")]
+    input: Vec<PathBuf>,
+    /// The accounts file: advertiser_id,daily_budget_micros,balance_micros.
+    #[arg(long, requires = "input")]
+    accounts: Option<PathBuf>,
+    /// Where the job keeps everything; a second run in it goes on.
+    #[arg(long, requires = "input")]
+    data_dir: Option<PathBuf>,
+    /// End when all of the input is charged, refused or dropped.
+    #[arg(long)]
+    until_end: bool,
+    /// Partitions of every topic.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024), requires = "input")]
+    partitions: u32,
+    /// Worker threads; 0 is one for each core.
+    #[arg(long, default_value_t = 0, requires = "input")]
+    threads: usize,
+    /// How to print what became of everything at the end.
+    #[arg(long, value_enum, default_value_t = SummaryFormat::Text)]
+    summary: SummaryFormat,
+    /// The same as --summary json.
+    #[arg(long)]
+    json: bool,
+    /// Accept that the clock is more than a day ahead of the newest tick.
+    #[arg(long, requires = "config")]
+    after_outage: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SummaryFormat {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
+    match &args.config {
+        Some(path) => run_config(path, args.after_outage),
+        None => run_finite(&args),
+    }
+}
+
+fn run_config(path: &Path, after_outage: bool) -> Result<(), Failure> {
+    let config = Config::load(path).map_err(Failure::usage)?;
+    let mut options = options_of(&config).map_err(refused)?;
+    options.after_outage = after_outage;
+    let metrics = crate::metrics::install()?;
+    let job = Arc::new(Job::open(options).map_err(refused)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(async {
+        if let Some(address) = config.listen.metrics {
+            let listener = tokio::net::TcpListener::bind(address).await.map_err(|e| cannot_listen(address, &e))?;
+            tokio::spawn(crate::server::serve_metrics(listener, job.clone(), metrics));
+        }
+        if let Some(address) = config.listen.control {
+            let job = job.clone();
+            tokio::spawn(async move {
+                if let Err(error) = crate::server::serve_control(address, job).await {
+                    tracing::error!("the control service on {address} cannot run: {error}");
+                }
+            });
+        }
+        stop_on_signal(&job)?;
+        keep_retention(&job);
+        tracing::info!("running in {}; stop with SIGTERM or ctrl-c", config.data_dir.display());
+        let running = job.clone();
+        let result = tokio::task::spawn_blocking(move || running.run()).await?;
+        result.map_err(Failure::from)
+    })?;
+    tracing::info!("stopped cleanly; a second start goes on from here");
+    Ok(())
+}
+
+fn cannot_listen(address: std::net::SocketAddr, error: &std::io::Error) -> Failure {
+    Failure::Said(format!("cannot listen on {address}: {error}. Choose another address in [listen]"), 1)
+}
+
+fn run_finite(args: &RunArgs) -> Result<(), Failure> {
+    let started = Instant::now();
+    for input in &args.input {
+        std::fs::File::open(input).map_err(|e| Failure::usage(format!("cannot read {}: {e}", input.display())))?;
+    }
+    let config = Config {
+        data_dir: args.data_dir.clone().unwrap_or_default(),
+        partitions: args.partitions,
+        threads: args.threads,
+        ..Config::default()
+    };
+    let mut options = options_of(&config).map_err(refused)?;
+    options.files = args.input.iter().cloned().map(FileSpec).collect();
+    options.accounts.clone_from(&args.accounts);
+    options.finite = true;
+    options.log.sync_interval = Duration::from_millis(1);
+    let job = Arc::new(Job::open(options).map_err(refused)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let _context = runtime.enter();
+    stop_on_signal(&job)?;
+    let progress = Progress::start(&args.input, job.progress());
+    let result = job.run();
+    drop(progress);
+    result?;
+    let elapsed = started.elapsed();
+    if !job.is_finished() {
+        return Err(Failure::Said("stopped before the end; start it again to go on".to_owned(), 130));
+    }
+    job.keep()?;
+    let stages = stage_times(&job);
+    runtime.shutdown_background();
+    drop(job);
+    summarize(args, elapsed, &stages, &config.data_dir)
+}
+
+fn summarize(args: &RunArgs, elapsed: Duration, stages: &[(StageId, u64, u64)], dir: &Path) -> Result<(), Failure> {
+    let books = Books::read(&DataDir::open(dir)?)?;
+    let summary = books.summary();
+    let seconds = elapsed.as_secs_f64();
+    if args.json || args.summary == SummaryFormat::Json {
+        let mut object = serde_json::to_value(&summary)?;
+        object["elapsed_s"] = seconds.into();
+        object["events_per_s"] = (summary.events as f64 / seconds).into();
+        let stage = |(stage, cpu, records): &(StageId, u64, u64)| {
+            serde_json::json!({ "stage": stage.name(), "cpu_s": *cpu as f64 / 1e9, "records": records })
+        };
+        object["stages"] = stages.iter().map(stage).collect();
+        output::line(&object.to_string())?;
+    } else {
+        output::line(&report::text(&summary, &books.top(10)))?;
+        eprintln!("{:.1} s, {} events/s", seconds, output::grouped((summary.events as f64 / seconds) as u64));
+    }
+    if summary.conserved { Ok(()) } else { Err(Failure::Said("the books do not agree".to_owned(), 3)) }
+}
+
+fn stage_times(job: &Job) -> Vec<(StageId, u64, u64)> {
+    let mut stages: BTreeMap<StageId, (u64, u64)> = BTreeMap::new();
+    for status in job.statuses() {
+        let sum = stages.entry(status.task.stage).or_default();
+        *sum = (sum.0 + status.cpu_ns(), sum.1 + status.records());
+    }
+    stages.into_iter().map(|(stage, (cpu, records))| (stage, cpu, records)).collect()
+}
+
+/// What keeps a job from starting is mostly something that the user can put right.
+fn refused(error: JobError) -> Failure {
+    match error {
+        JobError::Accounts { .. } | JobError::OtherSettings { .. } | JobError::Setup(_) | JobError::ClockJump { .. } => {
+            Failure::usage(error)
+        }
+        other => other.into(),
+    }
+}
+
+fn options_of(config: &Config) -> Result<JobOptions, JobError> {
+    let mut networks = Vec::new();
+    let mut fingerprint = 0;
+    for file in &config.anti_brush.datacenter_networks {
+        let text = std::fs::read_to_string(file).map_err(JobError::io("read", file))?;
+        fingerprint = u64::from(crc32c::crc32c(text.as_bytes())) | fingerprint << 32;
+        let parsed = Networks::parse(&file.display().to_string(), &text);
+        networks.push(parsed.map_err(|e| JobError::Setup(e.to_string()))?);
+    }
+    let bots = BotList::builtin().map_err(|e| JobError::Setup(e.to_string()))?;
+    let minutes = |d: Duration| d.as_secs().div_ceil(60) as u32;
+    let limit = |n: u32| u16::try_from(n).unwrap_or(u16::MAX - 1);
+    let codec = match config.log.compression {
+        Compression::Lz4 => Codec::Lz4,
+        Compression::None => Codec::None,
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(JobOptions {
+        data_dir: config.data_dir.clone(),
+        partitions: config.partitions,
+        threads: if config.threads == 0 { cores } else { config.threads },
+        files: config.sources.iter().map(|s| FileSpec(s.path.clone())).collect(),
+        finite: false,
+        accounts: config.accounts.as_ref().map(|a| a.file.clone()),
+        rules: Rules {
+            allowed_lateness: minutes(config.time.allowed_lateness),
+            dedup_retention: minutes(config.time.dedup_retention),
+            max_ahead: minutes(config.time.max_ahead),
+            bots: config.anti_brush.bots,
+            networks: fingerprint,
+            max_per_ip_ad_minute: limit(config.anti_brush.max_per_ip_ad_minute),
+            max_user_ad_minute: limit(config.anti_fraud.max_user_ad_minute),
+            max_user_clicks_minute: limit(config.anti_fraud.max_user_clicks_minute),
+            max_user_ads_10s: limit(config.anti_fraud.max_user_ads_10s),
+            hot_minutes: config.state.hot_minutes,
+            hot_entries: config.state.hot_entries,
+        },
+        lists: Lists { bots, networks: Networks::merge(networks) },
+        log: LogOptions {
+            codec,
+            segment_bytes: config.log.segment_mb << 20,
+            sync_interval: config.log.sync_interval,
+            ..LogOptions::default()
+        },
+        retention: Retention {
+            every_minute_for: minutes(config.checkpoints.every_minute_for),
+            every_hour_for: minutes(config.checkpoints.every_hour_for),
+        },
+        after_outage: false,
+    })
+}
+
+/// The first signal stops the job cleanly.
+fn stop_on_signal(job: &Arc<Job>) -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let scheduler = job.scheduler();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tracing::info!("stopping");
+        scheduler.stop();
+    });
+    Ok(())
+}
+
+fn keep_retention(job: &Arc<Job>) {
+    let job = Arc::downgrade(job);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(KEEP_EVERY).await;
+            let Some(job) = job.upgrade() else { return };
+            let kept = tokio::task::spawn_blocking(move || job.keep()).await;
+            if let Ok(Err(error)) = kept {
+                tracing::error!("{error}");
+            }
+        }
+    });
+}

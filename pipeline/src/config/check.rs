@@ -1,0 +1,162 @@
+//! Settings that contradict one another.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::blame::{Checker, Places};
+use super::duration::text;
+use super::files;
+use super::{Config, ConfigErrors};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+impl Config {
+    /// Checks the settings against one another and the files they name, such
+    /// as after a change to a loaded configuration; [`Config::load`] has done
+    /// this already. Relative paths are taken from the current directory.
+    ///
+    /// # Errors
+    /// All the problems found, without lines.
+    pub fn check(&self) -> Result<(), ConfigErrors> {
+        let mut checker = Checker::new(self, Places::default(), Vec::new());
+        checker.contradictions(true);
+        checker.files();
+        ConfigErrors::refuse("configuration", checker.problems)
+    }
+}
+
+impl Checker<'_> {
+    /// Follows links when comparing paths if `on_disk`.
+    pub(super) fn contradictions(&mut self, on_disk: bool) {
+        self.retention();
+        self.lateness();
+        self.horizon();
+        self.addresses();
+        self.paths_given();
+        self.sources(if on_disk { files::real } else { files::tidy });
+    }
+
+    fn retention(&mut self) {
+        let kept = self.config.time.dedup_retention;
+        let horizon = self.config.checkpoints.every_hour_for;
+        if kept < horizon {
+            let (kept, horizon) = (text(kept), text(horizon));
+            self.blame(
+                &["time.dedup_retention", "checkpoints.every_hour_for"],
+                format!(
+                    "`time.dedup_retention` ({kept}) is shorter than the replay horizon \
+                     `checkpoints.every_hour_for` ({horizon}), so a replay would charge again \
+                     the clicks already forgotten; set it to {horizon} or more."
+                ),
+            );
+        }
+        let late = self.config.time.allowed_lateness;
+        let least = late.saturating_add(HOUR);
+        if kept < least {
+            let (kept, late, least) = (text(kept), text(late), text(least));
+            self.blame(
+                &["time.dedup_retention", "time.allowed_lateness"],
+                format!(
+                    "`time.dedup_retention` ({kept}) is shorter than \
+                     `time.allowed_lateness` ({late}) and an hour, so a late duplicate would be \
+                     charged; set it to {least} or more."
+                ),
+            );
+        }
+    }
+
+    fn lateness(&mut self) {
+        let late = self.config.time.allowed_lateness;
+        if late < MINUTE {
+            let late = text(late);
+            self.blame(
+                &["time.allowed_lateness"],
+                format!(
+                    "`time.allowed_lateness` ({late}) is shorter than a minute; \
+                     set it to 1m or more."
+                ),
+            );
+        }
+    }
+
+    fn horizon(&mut self) {
+        let minutes = self.config.checkpoints.every_minute_for;
+        let hours = self.config.checkpoints.every_hour_for;
+        if minutes > hours {
+            let (minutes, hours) = (text(minutes), text(hours));
+            self.blame(
+                &["checkpoints.every_minute_for", "checkpoints.every_hour_for"],
+                format!(
+                    "`checkpoints.every_minute_for` ({minutes}) is longer than \
+                     `checkpoints.every_hour_for` ({hours}); set it to {hours} or less."
+                ),
+            );
+        }
+    }
+
+    fn addresses(&mut self) {
+        let listen = &self.config.listen;
+        let (Some(metrics), Some(control)) = (listen.metrics, listen.control) else {
+            return;
+        };
+        if clash(metrics, control) {
+            self.blame(
+                &["listen.control", "listen.metrics"],
+                format!(
+                    "`listen.metrics` ({metrics}) and `listen.control` ({control}) are the same \
+                     address; give one of them another port."
+                ),
+            );
+        }
+    }
+
+    fn paths_given(&mut self) {
+        let config = self.config;
+        for (key, path) in files::named(config) {
+            if path.as_os_str().is_empty() {
+                let section = key.strip_suffix(".path").unwrap_or(&key);
+                self.blame(
+                    &[&key, section],
+                    format!("`{key}` is missing or empty; give it a path."),
+                );
+            }
+        }
+    }
+
+    fn sources(&mut self, settle: fn(&Path) -> PathBuf) {
+        let data_dir = settle(&self.config.data_dir);
+        let mut seen: BTreeMap<_, String> = BTreeMap::new();
+        for (index, source) in self.config.sources.iter().enumerate() {
+            if source.path.as_os_str().is_empty() {
+                continue;
+            }
+            let key = format!("source[{index}].path");
+            let path = settle(&source.path);
+            let shown = source.path.display();
+            if path.starts_with(&data_dir) {
+                let message = format!(
+                    "the source {shown} is inside `data_dir`, where Weir writes; move it elsewhere."
+                );
+                self.blame(&[&key, "data_dir"], message);
+            }
+            if let Some(first) = seen.get(&path) {
+                let message = format!(
+                    "the source {shown} is already `{first}`, and would be read twice; \
+                     remove one of the two."
+                );
+                self.blame(&[&key, first], message);
+            } else {
+                seen.insert(path, key);
+            }
+        }
+    }
+}
+
+/// Whether one of the two could not listen. Port 0 is a free port for each.
+fn clash(one: SocketAddr, other: SocketAddr) -> bool {
+    let anywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (anywhere || one.ip() == other.ip())
+}

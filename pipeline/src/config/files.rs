@@ -1,0 +1,137 @@
+//! The files and directories a configuration names.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use super::Config;
+use super::blame::Checker;
+
+impl Config {
+    /// Makes relative paths start from `folder`.
+    pub(super) fn resolve(&mut self, folder: &Path) {
+        let sources = self.sources.iter_mut().map(|source| &mut source.path);
+        let accounts = self.accounts.iter_mut().map(|accounts| &mut accounts.file);
+        let networks = self.anti_brush.datacenter_networks.iter_mut();
+        let data_dir = std::iter::once(&mut self.data_dir);
+        for path in data_dir.chain(sources).chain(accounts).chain(networks) {
+            // An empty path would become the folder itself, and pass for one given.
+            if !path.as_os_str().is_empty() {
+                *path = folder.join(&*path);
+            }
+        }
+    }
+}
+
+/// Every path in `config`, with its key.
+pub(super) fn named(config: &Config) -> Vec<(String, &Path)> {
+    let mut named = vec![("data_dir".to_owned(), config.data_dir.as_path())];
+    for (index, source) in config.sources.iter().enumerate() {
+        named.push((format!("source[{index}].path"), &source.path));
+    }
+    named.extend(inputs(config));
+    named
+}
+
+/// The files that must be there before Weir starts, with their keys.
+fn inputs(config: &Config) -> Vec<(String, &Path)> {
+    let mut inputs = Vec::new();
+    if let Some(accounts) = &config.accounts {
+        inputs.push(("accounts.file".to_owned(), accounts.file.as_path()));
+    }
+    let networks = config.anti_brush.datacenter_networks.iter();
+    for (index, path) in networks.enumerate() {
+        let key = format!("anti_brush.datacenter_networks[{index}]");
+        inputs.push((key, path));
+    }
+    inputs
+}
+
+impl Checker<'_> {
+    /// Tries the files, and the directories of the sources.
+    pub(super) fn files(&mut self) {
+        let config = self.config;
+        for (key, path) in inputs(config) {
+            self.input(&key, path);
+        }
+        for (index, source) in config.sources.iter().enumerate() {
+            let key = format!("source[{index}].path");
+            self.source(&key, &source.path);
+        }
+    }
+
+    fn input(&mut self, key: &str, path: &Path) {
+        if path.as_os_str().is_empty() {
+            return;
+        }
+        // The section, for a key left at its default.
+        let section = key.split('.').next().unwrap_or(key);
+        if let Err(error) = readable(path) {
+            let path = path.display();
+            let message =
+                format!("cannot read {path}: {error}; make it readable or correct `{key}`.");
+            self.blame(&[key, section], message);
+        }
+    }
+
+    fn source(&mut self, key: &str, path: &Path) {
+        let Some(parent) = path.parent() else {
+            return;
+        };
+        if parent.as_os_str().is_empty() || parent.is_dir() {
+            if path.is_file() {
+                self.input(key, path);
+            }
+            return;
+        }
+        let shown = parent.display();
+        let wild = parent.to_string_lossy().contains(['*', '?']);
+        let message = if wild {
+            format!(
+                "the directory {shown} has a wildcard; \
+                 only the last component of `{key}` may have one."
+            )
+        } else {
+            format!("the directory {shown} does not exist; create it or correct `{key}`.")
+        };
+        self.blame(&[key], message);
+    }
+}
+
+fn readable(path: &Path) -> io::Result<()> {
+    // Asked first, because opening a pipe would wait for its writer.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    File::open(path).map(drop)
+}
+
+/// `path` without `.` and `..`.
+pub(super) fn tidy(path: &Path) -> PathBuf {
+    let mut tidy = PathBuf::new();
+    for component in path.components() {
+        let named = matches!(tidy.components().next_back(), Some(Component::Normal(_)));
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir if named => {
+                tidy.pop();
+            }
+            Component::ParentDir if tidy.has_root() => {}
+            other => tidy.push(other),
+        }
+    }
+    tidy
+}
+
+/// `path` with the links followed in as much of it as exists.
+pub(super) fn real(path: &Path) -> PathBuf {
+    let tidy = tidy(path);
+    for ancestor in tidy.ancestors() {
+        let Ok(found) = ancestor.canonicalize() else {
+            continue;
+        };
+        let rest = tidy.strip_prefix(ancestor).unwrap_or(Path::new(""));
+        return found.components().chain(rest.components()).collect();
+    }
+    tidy
+}

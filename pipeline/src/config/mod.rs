@@ -1,0 +1,178 @@
+//! The configuration file, `weir.toml`: its keys, their units and defaults.
+//!
+//! [`Config::load`] reads a file and reports every problem it finds, each with
+//! its line. `deploy/weir.example.toml` lists every key at its default.
+
+mod blame;
+mod check;
+mod defaults;
+pub mod duration;
+mod errors;
+mod files;
+mod load;
+mod names;
+mod probe;
+mod syntax;
+mod values;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_check;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+pub use errors::{ConfigErrors, Problem};
+
+/// The whole configuration; a key left out of the file has its default.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Config {
+    /// Directory of the log, the state and the checkpoints (default `weir-data`).
+    pub data_dir: PathBuf,
+    /// Number of partitions, 1 to 1024 (default 16).
+    #[serde(deserialize_with = "values::whole::<_, _, 1, 1024>")]
+    pub partitions: u32,
+    /// Number of worker threads, up to 256; 0 means one per core (default 0).
+    #[serde(deserialize_with = "values::whole::<_, _, 0, 256>")]
+    pub threads: usize,
+    /// The `[[source]]` sections (default none).
+    #[serde(rename = "source")]
+    pub sources: Vec<Source>,
+    /// The `[accounts]` section, if there is one.
+    pub accounts: Option<Accounts>,
+    /// The `[listen]` section.
+    pub listen: Listen,
+    /// The `[time]` section.
+    pub time: Time,
+    /// The `[checkpoints]` section.
+    pub checkpoints: Checkpoints,
+    /// The `[anti_brush]` section.
+    pub anti_brush: AntiBrush,
+    /// The `[anti_fraud]` section.
+    pub anti_fraud: AntiFraud,
+    /// The `[state]` section.
+    pub state: State,
+    /// The `[log]` section.
+    pub log: Log,
+}
+
+/// One `[[source]]`: where clicks are read from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a section")]
+pub struct Source {
+    /// A file, a directory (every regular file in it whose name does not start
+    /// with `.`) or a glob in the last component; required.
+    pub path: PathBuf,
+}
+
+/// `[accounts]`: the advertisers' accounts.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a section")]
+pub struct Accounts {
+    /// The CSV file of accounts (default `accounts.csv`).
+    pub file: PathBuf,
+}
+
+/// `[listen]`: the addresses Weir listens on; `None` when switched off.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a section")]
+pub struct Listen {
+    /// Address of the metrics page (default `127.0.0.1:9464`).
+    #[serde(deserialize_with = "values::address")]
+    pub metrics: Option<SocketAddr>,
+    /// Address of the control service (default `127.0.0.1:9465`).
+    #[serde(deserialize_with = "values::address")]
+    pub control: Option<SocketAddr>,
+}
+
+/// `[time]`: how late, how early and how often the same click may come.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a section")]
+pub struct Time {
+    /// How late a click may arrive and still count, at least 1m (default 24h).
+    #[serde(deserialize_with = "values::duration")]
+    pub allowed_lateness: Duration,
+    /// How far in the future a click's time may lie (default 5m).
+    #[serde(deserialize_with = "values::duration")]
+    pub max_ahead: Duration,
+    /// How long a click is remembered, to refuse its duplicates (default 3d).
+    #[serde(deserialize_with = "values::duration")]
+    pub dedup_retention: Duration,
+}
+
+/// `[checkpoints]`: which checkpoints are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a section")]
+pub struct Checkpoints {
+    /// For how long one checkpoint per minute is kept (default 1h).
+    #[serde(deserialize_with = "values::duration")]
+    pub every_minute_for: Duration,
+    /// For how long one checkpoint per hour is kept (default 3d). This is the
+    /// replay horizon: no replay can start further back.
+    #[serde(deserialize_with = "values::duration")]
+    pub every_hour_for: Duration,
+}
+
+/// `[anti_brush]`: clicks made to inflate a count.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a section")]
+pub struct AntiBrush {
+    /// Whether clicks of known bots are dropped (default true).
+    pub bots: bool,
+    /// Files listing data-centre networks (default none).
+    pub datacenter_networks: Vec<PathBuf>,
+    /// Clicks per minute from one IP address on one ad, 1 to 65000 (default 10).
+    #[serde(deserialize_with = "values::whole::<_, _, 1, 65000>")]
+    pub max_per_ip_ad_minute: u32,
+}
+
+/// `[anti_fraud]`: users who click more than people do.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a section")]
+pub struct AntiFraud {
+    /// Clicks per minute of one user on one ad, 1 to 65000 (default 10).
+    #[serde(deserialize_with = "values::whole::<_, _, 1, 65000>")]
+    pub max_user_ad_minute: u32,
+    /// Clicks per minute of one user, 1 to 65000 (default 100).
+    #[serde(deserialize_with = "values::whole::<_, _, 1, 65000>")]
+    pub max_user_clicks_minute: u32,
+    /// Different ads one user clicks in 10 seconds, 1 to 65000 (default 50).
+    #[serde(deserialize_with = "values::whole::<_, _, 1, 65000>")]
+    pub max_user_ads_10s: u32,
+}
+
+/// `[state]`: what each task keeps in memory.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a section")]
+pub struct State {
+    /// Minutes of event time kept in memory, 2 to 1440 (default 15).
+    #[serde(deserialize_with = "values::whole::<_, _, 2, 1440>")]
+    pub hot_minutes: u32,
+    /// Entries per task kept in memory before older minutes move to disk, 1 to
+    /// 1000000000 (default 4000000).
+    #[serde(deserialize_with = "values::whole::<_, _, 1, 1_000_000_000>")]
+    pub hot_entries: usize,
+}
+
+/// `[log]`: the log between the stages.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a section")]
+pub struct Log {
+    /// Which log is used (default `embedded`, the only one).
+    pub kind: LogKind,
+    /// How blocks of the log are compressed (default `lz4`).
+    pub compression: Compression,
+    /// Size of a segment file in MiB, 1 to 4096 (default 128).
+    #[serde(deserialize_with = "values::whole::<_, _, 1, 4096>")]
+    pub segment_mb: u64,
+    /// How long a group commit may gather, 0ms to 1s (default 5ms).
+    #[serde(deserialize_with = "values::duration_within::<_, 0, 1000>")]
+    pub sync_interval: Duration,
+}
+
+pub use values::{Compression, LogKind};

@@ -1,0 +1,189 @@
+//! Checking: contradictions and files.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{Config, ConfigErrors};
+
+fn refused(text: &str) -> String {
+    let errors = Config::parse("weir.toml", text).expect_err("must be refused");
+    errors.to_string()
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
+
+fn load(folder: &Path, text: &[u8]) -> Result<Config, ConfigErrors> {
+    let file = folder.join("weir.toml");
+    fs::write(&file, text).expect("write the configuration");
+    Config::load(file)
+}
+
+/// The messages for `text` in `folder`, which is shown as `@`.
+fn load_refused(folder: &Path, text: &str) -> String {
+    let errors = load(folder, text.as_bytes()).expect_err("must be refused");
+    errors
+        .to_string()
+        .replace(&folder.display().to_string(), "@")
+}
+
+#[test]
+fn forgetting_too_early() {
+    let horizon = "`time.dedup_retention` (2d) is shorter than the replay horizon \
+                   `checkpoints.every_hour_for` (3d), so a replay would charge again the clicks \
+                   already forgotten; set it to 3d or more.";
+    assert_eq!(
+        refused("[time]\ndedup_retention = '2d'"),
+        format!("weir.toml:2: {horizon}")
+    );
+    // The key at fault is not in the file: the line is the other key's.
+    assert_eq!(
+        refused("[checkpoints]\n\nevery_hour_for = '4d'"),
+        format!(
+            "weir.toml:3: {}",
+            horizon.replace("3d", "4d").replace("2d", "3d")
+        )
+    );
+    assert_eq!(
+        refused("time.allowed_lateness = '3d'"),
+        "weir.toml:1: `time.dedup_retention` (3d) is shorter than `time.allowed_lateness` (3d) \
+         and an hour, so a late duplicate would be charged; set it to 73h or more."
+    );
+    assert!(Config::parse("weir.toml", "time.allowed_lateness = '71h'").is_ok());
+}
+
+#[test]
+fn other_contradictions() {
+    assert_eq!(
+        refused("[time]\nallowed_lateness = '59s'\n[checkpoints]\nevery_minute_for = '73h'"),
+        "weir.toml:2: `time.allowed_lateness` (59s) is shorter than a minute; \
+         set it to 1m or more.\n\
+         weir.toml:4: `checkpoints.every_minute_for` (73h) is longer than \
+         `checkpoints.every_hour_for` (3d); set it to 3d or less."
+    );
+    assert_eq!(
+        refused("data_dir = ''\n[accounts]\nfile = ''\n[[source]]\n"),
+        "weir.toml:1: `data_dir` is missing or empty; give it a path.\n\
+         weir.toml:3: `accounts.file` is missing or empty; give it a path.\n\
+         weir.toml:4: `source[0].path` is missing or empty; give it a path."
+    );
+}
+
+#[test]
+fn the_same_address() {
+    assert_eq!(
+        refused("[listen]\nmetrics = '127.0.0.1:9465'"),
+        "weir.toml:2: `listen.metrics` (127.0.0.1:9465) and `listen.control` (127.0.0.1:9465) \
+         are the same address; give one of them another port."
+    );
+    assert!(refused("[listen]\ncontrol = '0.0.0.0:9464'").starts_with("weir.toml:2: "));
+    for both in ["off", "127.0.0.1:0"] {
+        let text = format!("[listen]\nmetrics = '{both}'\ncontrol = '{both}'");
+        assert!(Config::parse("weir.toml", &text).is_ok(), "{both}");
+    }
+}
+
+#[test]
+fn sources_against_one_another() {
+    let text = "data_dir = 'd'\n[[source]]\npath = './a/*.ndjson'\n[[source]]\n\
+                path = 'x/../a/*.ndjson'\n[[source]]\npath = 'd/in'\n[[source]]\npath = 'data'\n";
+    assert_eq!(
+        refused(text),
+        "weir.toml:5: the source x/../a/*.ndjson is already `source[0].path`, \
+         and would be read twice; remove one of the two.\n\
+         weir.toml:7: the source d/in is inside `data_dir`, where Weir writes; move it elsewhere."
+    );
+}
+
+#[test]
+fn paths_start_from_the_folder_of_the_file() {
+    let folder = folder();
+    let at = folder.path();
+    fs::write(at.join("accounts.csv"), "").expect("write");
+    let text = b"[[source]]\npath = 'later.ndjson'\n[[source]]\npath = '*.log'\n[accounts]\n\
+                 [anti_brush]\ndatacenter_networks = ['accounts.csv']\n";
+    let config = load(at, text).expect("must be accepted");
+    assert_eq!(config.data_dir, at.join("weir-data"));
+    assert_eq!(config.sources[0].path, at.join("later.ndjson"));
+    assert_eq!(config.sources[1].path, at.join("*.log"));
+    assert_eq!(
+        config.accounts.as_ref().map(|a| a.file.clone()),
+        Some(at.join("accounts.csv"))
+    );
+    assert_eq!(
+        config.anti_brush.datacenter_networks,
+        [at.join("accounts.csv")]
+    );
+    assert_eq!(config.check(), Ok(()));
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let folder = folder();
+    let text = "[[source]]\npath = 'no/a.log'\n[[source]]\npath = 'n*/a.log'\n[accounts]\n\
+                [anti_brush]\ndatacenter_networks = [\n  '.',\n]\n";
+    assert_eq!(
+        load_refused(folder.path(), text),
+        "@/weir.toml:2: the directory @/no does not exist; create it or correct `source[0].path`.\n\
+         @/weir.toml:4: the directory @/n* has a wildcard; \
+         only the last component of `source[1].path` may have one.\n\
+         @/weir.toml:5: cannot read @/accounts.csv: No such file or directory (os error 2); \
+         make it readable or correct `accounts.file`.\n\
+         @/weir.toml:8: cannot read @/.: it is not a file; \
+         make it readable or correct `anti_brush.datacenter_networks[0]`."
+    );
+}
+
+#[test]
+fn every_stage_reports_at_once() {
+    let folder = folder();
+    let text =
+        "threds = 1\n[log]\nkind = 1\n[time]\nallowed_lateness = '1s'\n[accounts]\nfile = 'no'\n";
+    let messages = load_refused(folder.path(), text);
+    assert_eq!(messages.lines().count(), 4, "{messages}");
+}
+
+#[cfg(unix)]
+#[test]
+fn links_into_the_data_directory_are_followed() {
+    let folder = folder();
+    let at = folder.path();
+    fs::create_dir(at.join("weir-data")).expect("create");
+    std::os::unix::fs::symlink(at.join("weir-data"), at.join("link")).expect("link");
+    assert_eq!(
+        load_refused(at, "[[source]]\npath = 'link/a.log'\n"),
+        "@/weir.toml:2: the source @/link/a.log is inside `data_dir`, where Weir writes; \
+         move it elsewhere."
+    );
+}
+
+#[test]
+fn the_file_itself() {
+    let folder = folder();
+    let missing = Config::load(folder.path().join("no.toml")).expect_err("must be refused");
+    assert!(missing.to_string().ends_with(
+        "/no.toml: cannot read the configuration: No such file or directory (os error 2); \
+         name a readable file."
+    ));
+    let binary = load(folder.path(), b"threads = 1\n# \xff\n").expect_err("must be refused");
+    assert_eq!(binary.problems[0].line, Some(2));
+    assert!(load(folder.path(), b"\xef\xbb\xbfthreads = 1\r\n").is_ok());
+}
+
+#[test]
+fn a_changed_configuration_can_be_checked_again() {
+    let mut config = Config::default();
+    config.time.allowed_lateness = Duration::ZERO;
+    assert_eq!(
+        config.check().map_err(|errors| errors.to_string()),
+        Err(
+            "configuration: `time.allowed_lateness` (0ms) is shorter than a minute; \
+             set it to 1m or more."
+                .to_owned()
+        )
+    );
+}

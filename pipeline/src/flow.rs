@@ -1,0 +1,74 @@
+//! The whole graph, in flow order. A reader who opens only this file knows the system.
+//!
+//! ```text
+//!   log files ──▶ collect ──▶ raw ──▶ anti-brush, partition ──▶ clean ──▶ anti-fraud ──┐
+//!   accounts ────────────────────────────────────────────────────────────────▶ judged ◀┘
+//!                                          notices ◀── post-process ◀── charges ◀── deduct
+//! ```
+//!
+//! Every topic has the same partitions. A stage that reads a topic is one task for each of them;
+//! a stage that reads from outside is one task. What a stage drops goes to `dropped`.
+
+use std::sync::Arc;
+use weir_operators::anti_brush::{AntiBrush, Lists};
+use weir_operators::anti_fraud::AntiFraud;
+use weir_operators::deduct::Deduct;
+use weir_operators::post_process::PostProcess;
+use weir_operators::{Operator, Rules};
+use weir_proto::{Minute, StageId, Topic};
+use weir_state::{StateError, Store};
+
+/// A stage that folds a topic.
+pub struct Stage {
+    /// Which.
+    pub id: StageId,
+    /// What it reads.
+    pub reads: Topic,
+    /// What it appends to: first what it hands on, then what it drops.
+    pub writes: &'static [Topic],
+    /// Loads its operator for one partition.
+    pub operator: fn(&Store, &Shared, Minute) -> Result<Box<dyn Operator>, StateError>,
+}
+
+/// What the operators of a job share; none of it changes while the job runs.
+pub struct Shared {
+    /// Thresholds.
+    pub rules: Arc<Rules>,
+    /// Bots and networks.
+    pub lists: Arc<Lists>,
+}
+
+/// What collect appends to.
+pub const COLLECT_WRITES: &[Topic] = &[Topic::Raw, Topic::Dropped];
+/// What accounts appends to.
+pub const ACCOUNTS_WRITES: &[Topic] = &[Topic::Judged];
+
+/// The stages that fold, in flow order.
+pub const FLOW: [Stage; 4] = [
+    Stage {
+        id: StageId::AntiBrush,
+        reads: Topic::Raw,
+        writes: &[Topic::Clean, Topic::Dropped],
+        operator: |store, shared, now| {
+            Ok(Box::new(AntiBrush::load(store, shared.rules.clone(), shared.lists.clone(), now)?))
+        },
+    },
+    Stage {
+        id: StageId::AntiFraud,
+        reads: Topic::Clean,
+        writes: &[Topic::Judged, Topic::Dropped],
+        operator: |store, shared, now| Ok(Box::new(AntiFraud::load(store, shared.rules.clone(), now)?)),
+    },
+    Stage {
+        id: StageId::Deduct,
+        reads: Topic::Judged,
+        writes: &[Topic::Charges, Topic::Dropped],
+        operator: |store, shared, now| Ok(Box::new(Deduct::load(store, shared.rules.clone(), now)?)),
+    },
+    Stage {
+        id: StageId::PostProcess,
+        reads: Topic::Charges,
+        writes: &[Topic::Notices],
+        operator: |store, _, _| Ok(Box::new(PostProcess::load(store)?)),
+    },
+];

@@ -1,0 +1,20 @@
+//! The flow, the task loop, logs, sources and the command line of Weir. Start with [`flow`].
+
+pub mod cli;
+pub mod config;
+pub mod data_dir;
+pub mod error;
+pub mod flow;
+pub mod r#gen;
+pub mod job;
+pub mod log;
+pub mod metrics;
+pub mod outputs;
+pub mod retention;
+pub mod scheduler;
+pub mod server;
+pub mod source;
+pub mod status;
+pub mod summary;
+pub mod tap;
+pub mod task;

@@ -1,0 +1,137 @@
+//! The log: durable, partitioned topics of batches.
+//!
+//! An append is visible to readers once it is durable, that is, below the partition's high
+//! watermark. Whoever appends gets a ticket and asks later whether it is durable.
+
+mod embedded;
+mod frame;
+mod journal;
+mod segment;
+
+pub use embedded::{EmbeddedLog, LogOptions, TopicReader};
+pub use frame::{Codec, FrameHead};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use weir_proto::{Producer, Provenance, Topic};
+
+/// A batch to append to one partition.
+pub struct NewBatch {
+    /// Who appends.
+    pub producer: Producer,
+    /// The running number of its first record, per producer and partition.
+    pub first_seq: u64,
+    /// How many records.
+    pub count: u32,
+    /// The provenance of the last record.
+    pub last: Provenance,
+    /// The batch's bytes, see [`weir_proto::Batch`].
+    pub bytes: Vec<u8>,
+}
+
+/// A batch as it stands in a partition.
+pub struct LoggedBatch {
+    /// Where it stands and who made it.
+    pub head: FrameHead,
+    /// The batch's bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What an append is answered with.
+#[derive(Clone, Copy, Debug)]
+pub struct Appended {
+    /// The partition's end offset behind the batch.
+    pub end: u64,
+    /// To ask [`Log::is_durable`] with.
+    pub ticket: u64,
+}
+
+/// Durable, partitioned topics.
+pub trait Log: Send + Sync {
+    /// Appends a batch.
+    fn append(&self, topic: Topic, partition: u32, batch: NewBatch) -> Result<Appended, LogError>;
+
+    /// Whether everything up to a topic's ticket is durable.
+    fn is_durable(&self, topic: Topic, ticket: u64) -> bool;
+
+    /// The offset below which records are durable and may be read.
+    fn high_watermark(&self, topic: Topic, partition: u32) -> u64;
+
+    /// The lowest offset that has not been trimmed away.
+    fn start(&self, topic: Topic, partition: u32) -> u64;
+
+    /// The batches from the one that holds `offset` on, at least one if there is any, until they
+    /// hold `max_records`.
+    fn read(
+        &self,
+        topic: Topic,
+        partition: u32,
+        offset: u64,
+        max_records: u64,
+    ) -> Result<Vec<Arc<LoggedBatch>>, LogError>;
+
+    /// The heads of the batches from the one that holds `offset` on.
+    fn heads(&self, topic: Topic, partition: u32, offset: u64) -> Result<Vec<FrameHead>, LogError>;
+
+    /// Lets go of what stands below the given offset of each partition of a topic.
+    fn trim(&self, topic: Topic, below: &[u64]) -> Result<(), LogError>;
+
+    /// Bytes that a topic takes on disk.
+    fn size_bytes(&self, topic: Topic) -> u64;
+}
+
+/// The log cannot do what is asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LogError {
+    /// A file operation failed.
+    #[error("cannot {what} {path}: {source}{}", disk_full(source))]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system says.
+        source: Arc<std::io::Error>,
+    },
+    /// Bytes on disk are not what was written.
+    #[error(
+        "{path} is damaged at byte {position}: {problem}. Restore the file from a backup; \
+         if there is none, restore the whole data directory to a checkpoint before it"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        position: u64,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// An offset that was trimmed away.
+    #[error("offset {offset} of {topic}-{partition} was trimmed away; the oldest one left is {start}")]
+    Trimmed {
+        /// The topic.
+        topic: Topic,
+        /// The partition.
+        partition: u32,
+        /// The offset asked for.
+        offset: u64,
+        /// The oldest one left.
+        start: u64,
+    },
+}
+
+impl LogError {
+    pub(crate) fn io(what: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> LogError {
+        let path = path.to_owned();
+        move |source| LogError::Io { what, path, source: Arc::new(source) }
+    }
+}
+
+fn disk_full(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::StorageFull => {
+            ". The disk is full: make room and start weir again, it goes on where it stopped"
+        }
+        _ => "",
+    }
+}

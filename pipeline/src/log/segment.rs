@@ -1,0 +1,172 @@
+//! Segments: the files of a topic. All partitions of a topic share them, so that one fsync makes
+//! the appends of all of them durable.
+//!
+//! A segment is `<id, 20 digits>.seg`: a header, then frames. Header, little-endian: magic
+//! "WEIRSEG1", crc32c u32 of what follows, partitions u32, id u64, then per partition the offset
+//! (u64) at which the segment starts.
+
+use super::LogError;
+use super::frame::{FrameHead, HEAD};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const MAGIC: &[u8; 8] = b"WEIRSEG1";
+
+/// Where a frame stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) head: FrameHead,
+    pub(crate) position: u64,
+}
+
+/// The frames of a segment by partition, in offset order.
+pub(crate) type Index = Vec<Vec<Entry>>;
+
+/// One file of a topic.
+pub(crate) struct Segment {
+    pub(crate) id: u64,
+    pub(crate) path: PathBuf,
+    pub(crate) file: Arc<File>,
+    /// Per partition, the offset at which the segment starts.
+    pub(crate) bases: Vec<u64>,
+    /// Bytes written.
+    pub(crate) len: u64,
+    /// Known for the newest segments; others are scanned when they are read.
+    pub(crate) index: Option<Arc<Index>>,
+}
+
+pub(crate) fn path_of(dir: &Path, id: u64) -> PathBuf {
+    dir.join(format!("{id:020}.seg"))
+}
+
+/// The ids of the segments in a directory, in order.
+pub(crate) fn list(dir: &Path) -> Result<Vec<u64>, LogError> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(LogError::io("list", dir)(e)),
+    };
+    let id = |name: &str| name.strip_suffix(".seg").and_then(|n| n.parse().ok());
+    let mut ids: Vec<u64> = entries.filter_map(|e| id(e.ok()?.file_name().to_str()?)).collect();
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+impl Segment {
+    /// Creates a segment and makes its existence durable.
+    pub(crate) fn create(dir: &Path, id: u64, bases: Vec<u64>) -> Result<Self, LogError> {
+        let path = path_of(dir, id);
+        let header = encode_header(id, &bases);
+        let temporary = path.with_extension("new");
+        let mut file = File::create(&temporary).map_err(LogError::io("create", &temporary))?;
+        file.write_all(&header)
+            .and_then(|()| file.sync_all())
+            .map_err(LogError::io("write", &temporary))?;
+        std::fs::rename(&temporary, &path).map_err(LogError::io("rename", &temporary))?;
+        sync_dir(dir)?;
+        let (partitions, len) = (bases.len(), header.len() as u64);
+        let file = open(&path, true)?;
+        let index = Some(Arc::new(vec![Vec::new(); partitions]));
+        Ok(Segment { id, path, file, bases, len, index })
+    }
+
+    /// Opens a segment by its header.
+    pub(crate) fn open(dir: &Path, id: u64, writable: bool) -> Result<Self, LogError> {
+        let path = path_of(dir, id);
+        let file = open(&path, writable)?;
+        let len = file.metadata().map_err(LogError::io("read", &path))?.len();
+        let damaged = |problem| LogError::Damaged { path: path.clone(), position: 0, problem };
+        let mut fixed = [0; 24];
+        file.read_exact_at(&mut fixed, 0).map_err(|_| damaged("the header is cut short"))?;
+        let partitions = u32::from_le_bytes([fixed[12], fixed[13], fixed[14], fixed[15]]) as usize;
+        if &fixed[..8] != MAGIC || partitions > usize::from(u16::MAX) {
+            return Err(damaged("it is not a segment of this version"));
+        }
+        let mut header = vec![0; 24 + 8 * partitions];
+        file.read_exact_at(&mut header, 0).map_err(|_| damaged("the header is cut short"))?;
+        let bases: Vec<u64> = header[24..]
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|b| u64::from_le_bytes(*b))
+            .collect();
+        if header != encode_header(id, &bases) {
+            return Err(damaged("the header's checksum is wrong"));
+        }
+        Ok(Segment { id, path, file, bases, len, index: None })
+    }
+
+    fn header_len(&self) -> u64 {
+        24 + 8 * self.bases.len() as u64
+    }
+
+    /// Reads all heads, and with `check` all stored bytes too. The index, and where the last whole
+    /// frame ends.
+    pub(crate) fn scan(&self, check: bool) -> Result<(Index, u64), LogError> {
+        let mut index: Index = vec![Vec::new(); self.bases.len()];
+        let end = self.scan_from(self.header_len(), check, &mut index)?;
+        Ok((index, end))
+    }
+
+    /// Goes on with a scan; where the last whole frame ends.
+    pub(crate) fn scan_from(&self, from: u64, check: bool, index: &mut Index) -> Result<u64, LogError> {
+        let mut position = from;
+        while let Some(head) = self.head_at(position, check)? {
+            let Some(entries) = index.get_mut(head.partition as usize) else { break };
+            entries.push(Entry { head, position });
+            position += head.frame_len();
+        }
+        Ok(position)
+    }
+
+    fn head_at(&self, position: u64, check: bool) -> Result<Option<FrameHead>, LogError> {
+        let mut bytes = [0; HEAD];
+        if position + HEAD as u64 > self.len {
+            return Ok(None);
+        }
+        self.file.read_exact_at(&mut bytes, position).map_err(LogError::io("read", &self.path))?;
+        let Some(head) = FrameHead::decode(&bytes) else { return Ok(None) };
+        if position + head.frame_len() > self.len {
+            return Ok(None);
+        }
+        if check && self.stored(&Entry { head, position }).is_err() {
+            return Ok(None);
+        }
+        Ok(Some(head))
+    }
+
+    /// The batch of a frame.
+    pub(crate) fn stored(&self, entry: &Entry) -> Result<Vec<u8>, LogError> {
+        read_frame(&self.file, &self.path, entry)
+    }
+}
+
+/// Reads and checks the batch of a frame.
+pub(crate) fn read_frame(file: &File, path: &Path, entry: &Entry) -> Result<Vec<u8>, LogError> {
+    let mut stored = vec![0; entry.head.frame_len() as usize - HEAD];
+    file.read_exact_at(&mut stored, entry.position + HEAD as u64).map_err(LogError::io("read", path))?;
+    entry.head.open(&stored).ok_or_else(|| LogError::Damaged {
+        path: path.to_owned(),
+        position: entry.position,
+        problem: "the checksum of a frame is wrong",
+    })
+}
+
+fn encode_header(id: u64, bases: &[u64]) -> Vec<u8> {
+    let mut rest = (bases.len() as u32).to_le_bytes().to_vec();
+    rest.extend_from_slice(&id.to_le_bytes());
+    bases.iter().for_each(|b| rest.extend_from_slice(&b.to_le_bytes()));
+    [&MAGIC[..], &crc32c::crc32c(&rest).to_le_bytes(), &rest].concat()
+}
+
+fn open(path: &Path, writable: bool) -> Result<Arc<File>, LogError> {
+    let file = OpenOptions::new().read(true).write(writable).open(path);
+    file.map(Arc::new).map_err(LogError::io("open", path))
+}
+
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), LogError> {
+    File::open(dir).and_then(|f| f.sync_all()).map_err(LogError::io("sync", dir))
+}

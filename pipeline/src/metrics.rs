@@ -1,0 +1,114 @@
+//! Every metric of Weir, named once, in Prometheus' conventions: `weir_` first, the unit last,
+//! `_total` for counters.
+
+use crate::job::Job;
+use crate::log::Log;
+use crate::status::TaskStatus;
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use std::time::Duration;
+use weir_proto::{DropReason, Outcome, RefuseReason, Topic};
+
+const IN: &str = "weir_records_in_total";
+const OUT: &str = "weir_records_out_total";
+const DROPPED: &str = "weir_dropped_total";
+const OUTCOMES: &str = "weir_outcomes_total";
+const LAG: &str = "weir_lag_records";
+const MINIMAL_OFFSET: &str = "weir_minimal_successful_offset";
+const TICK: &str = "weir_last_tick_seconds";
+const LATENCY: &str = "weir_batch_duration_seconds";
+const CPU: &str = "weir_stage_cpu_seconds_total";
+const COLLECTED: &str = "weir_collected_bytes_total";
+const TOPIC_SIZE: &str = "weir_topic_size_bytes";
+const SST: &str = "weir_rocksdb_sst_bytes";
+const MEMTABLES: &str = "weir_rocksdb_memtable_bytes";
+const PENDING_COMPACTION: &str = "weir_rocksdb_pending_compaction_bytes";
+const STALLED: &str = "weir_rocksdb_stalled_stores";
+
+const BUCKETS: [f64; 12] = [0.000_1, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0];
+
+/// Installs the recorder of this process.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Full(LATENCY.to_owned()), &BUCKETS)?
+        .install_recorder()?;
+    describe_counter!(IN, Unit::Count, "Records or lines taken in, by stage and partition.");
+    describe_counter!(OUT, Unit::Count, "Records handed on, by stage and partition.");
+    describe_counter!(DROPPED, Unit::Count, "Records dropped, by stage, partition and reason.");
+    describe_counter!(OUTCOMES, Unit::Count, "Events decided, by partition and outcome: charged or the refusal.");
+    describe_gauge!(LAG, Unit::Count, "Durable input records not processed yet, by stage and partition.");
+    describe_gauge!(
+        MINIMAL_OFFSET,
+        Unit::Count,
+        "The input offset below which everything is processed and acknowledged downstream."
+    );
+    describe_gauge!(TICK, Unit::Seconds, "The newest tick seen, as the Unix time of its minute.");
+    describe_histogram!(LATENCY, Unit::Seconds, "Time to fold a batch and hand on its outputs.");
+    describe_counter!(CPU, Unit::Seconds, "CPU time of a stage's turns and commits.");
+    describe_counter!(COLLECTED, Unit::Bytes, "Bytes of log files taken in.");
+    describe_gauge!(TOPIC_SIZE, Unit::Bytes, "Size of a topic on disk.");
+    describe_gauge!(SST, Unit::Bytes, "Size of all table files of all stores.");
+    describe_gauge!(MEMTABLES, Unit::Bytes, "Memory of all memtables of all stores.");
+    describe_gauge!(PENDING_COMPACTION, Unit::Bytes, "Bytes that compaction has still to rewrite.");
+    describe_gauge!(STALLED, Unit::Count, "Stores whose writes are stopped or delayed.");
+    Ok(handle)
+}
+
+/// A task has folded a batch.
+pub(crate) fn turn(status: &TaskStatus, took: Duration) {
+    histogram!(LATENCY, "stage" => status.task.stage.name()).record(took.as_secs_f64());
+}
+
+/// Brings everything up to date that is read rather than counted.
+pub fn observe(job: &Job) {
+    for status in job.statuses() {
+        observe_task(status, job.log());
+    }
+    for topic in Topic::ALL {
+        gauge!(TOPIC_SIZE, "topic" => topic.name()).set(job.log().size_bytes(topic) as f64);
+    }
+    let collected = job.progress().bytes.load(std::sync::atomic::Ordering::Relaxed);
+    counter!(COLLECTED).absolute(collected);
+    observe_stores(job);
+}
+
+fn observe_task(status: &TaskStatus, log: &dyn Log) {
+    let (stage, partition) = (status.task.stage.name(), status.task.partition.to_string());
+    let labels = [("stage", stage.to_owned()), ("partition", partition)];
+    let tally = status.tally();
+    counter!(IN, &labels).absolute(tally.taken);
+    counter!(OUT, &labels).absolute(tally.emitted);
+    for reason in DropReason::ALL.into_iter().filter(|r| tally.dropped(*r) > 0) {
+        let [stage, partition] = labels.clone();
+        counter!(DROPPED, &[stage, partition, ("reason", reason.name().to_owned())]).absolute(tally.dropped(reason));
+    }
+    if status.task.stage == weir_proto::StageId::Deduct {
+        let refusals = RefuseReason::ALL.into_iter().map(|r| (Outcome::Refused(r), r.name()));
+        for (outcome, name) in refusals.chain([(Outcome::Charged, "charged")]) {
+            let [_, partition] = labels.clone();
+            counter!(OUTCOMES, &[partition, ("outcome", name.to_owned())]).absolute(tally.outcome(outcome));
+        }
+    }
+    gauge!(MINIMAL_OFFSET, &labels).set(status.position() as f64);
+    gauge!(TICK, &labels).set(f64::from(status.last_tick()) * 60.0);
+    counter!(CPU, &labels).absolute(status.cpu_ns() / 1_000_000_000);
+    if let Some(topic) = status.reads {
+        gauge!(LAG, &labels).set(status.lag(log, topic) as f64);
+    }
+}
+
+fn observe_stores(job: &Job) {
+    let (mut sst, mut memtables, mut pending, mut stalled) = (0, 0, 0, 0u32);
+    job.scheduler().for_each(|task| {
+        let store = task.store();
+        sst += store.property("rocksdb.total-sst-files-size");
+        memtables += store.property("rocksdb.cur-size-all-mem-tables");
+        pending += store.property("rocksdb.estimate-pending-compaction-bytes");
+        let slow = ["rocksdb.is-write-stopped", "rocksdb.actual-delayed-write-rate"];
+        stalled += u32::from(slow.iter().any(|p| store.property(p) > 0));
+    });
+    gauge!(SST).set(sst as f64);
+    gauge!(MEMTABLES).set(memtables as f64);
+    gauge!(PENDING_COMPACTION).set(pending as f64);
+    gauge!(STALLED).set(stalled);
+}

@@ -1,0 +1,100 @@
+//! Appending a task's outputs: in order, without gaps, and nothing that stands there already.
+
+use crate::error::JobError;
+use crate::log::{Log, NewBatch};
+use std::sync::Arc;
+use weir_operators::outbox::OutBatch;
+use weir_proto::{Batch, BatchBuilder, Topic};
+use weir_state::TaskMeta;
+
+/// The end of a task's outputs in the log.
+pub struct Outputs {
+    log: Arc<dyn Log>,
+    topics: Vec<Topic>,
+    /// Per output and partition, the running number behind the newest record of this task that
+    /// stands in the log: after a crash that may be more than the store knows of.
+    standing: Vec<Vec<u64>>,
+}
+
+/// What must be durable before a turn may be committed, per topic.
+#[derive(Clone, Debug, Default)]
+pub struct Tickets(Vec<(Topic, u64)>);
+
+impl Tickets {
+    /// Whether all of it is durable.
+    pub fn are_durable(&self, log: &dyn Log) -> bool {
+        self.0.iter().all(|(topic, ticket)| log.is_durable(*topic, *ticket))
+    }
+
+    fn raise(&mut self, topic: Topic, ticket: u64) {
+        match self.0.iter_mut().find(|(t, _)| *t == topic) {
+            Some((_, highest)) => *highest = ticket.max(*highest),
+            None => self.0.push((topic, ticket)),
+        }
+    }
+}
+
+impl Outputs {
+    /// Looks through the log, from the committed end offsets on, for outputs of this task that were
+    /// appended and not committed.
+    pub fn resume(log: Arc<dyn Log>, meta: &TaskMeta) -> Result<Self, JobError> {
+        let mut standing = Vec::new();
+        for (topic, output) in &meta.outputs {
+            let mut seqs = output.next_seq.clone();
+            for (partition, (seq, end)) in seqs.iter_mut().zip(&output.ends).enumerate() {
+                let high = log.high_watermark(*topic, partition as u32);
+                if high < *end {
+                    return Err(JobError::AheadOfLog { task: meta.task, topic: *topic, store: *end, log: high });
+                }
+                for head in log.heads(*topic, partition as u32, *end)? {
+                    if head.producer == meta.task {
+                        *seq = (*seq).max(head.first_seq + u64::from(head.count));
+                    }
+                }
+            }
+            standing.push(seqs);
+        }
+        Ok(Outputs { log, topics: meta.outputs.iter().map(|(t, _)| *t).collect(), standing })
+    }
+
+    /// Appends what does not stand in the log yet, and writes the end offsets into the position.
+    pub fn append(&mut self, batches: Vec<OutBatch>, meta: &mut TaskMeta) -> Result<Tickets, JobError> {
+        let mut tickets = Tickets::default();
+        for batch in batches {
+            let topic = self.topics[batch.output];
+            let (output, partition) = (batch.output, batch.partition as usize);
+            let standing = &mut self.standing[output][partition];
+            let Some(batch) = without_first(batch, *standing)? else { continue };
+            *standing = batch.first_seq + u64::from(batch.count);
+            let new = NewBatch {
+                producer: meta.task,
+                first_seq: batch.first_seq,
+                count: batch.count,
+                last: batch.last,
+                bytes: batch.bytes,
+            };
+            let appended = self.log.append(topic, batch.partition, new)?;
+            meta.outputs[output].1.ends[partition] = appended.end;
+            tickets.raise(topic, appended.ticket);
+        }
+        Ok(tickets)
+    }
+}
+
+/// The batch without the records whose running number is below `standing`.
+fn without_first(batch: OutBatch, standing: u64) -> Result<Option<OutBatch>, JobError> {
+    let repeated = standing.saturating_sub(batch.first_seq);
+    if repeated == 0 {
+        return Ok(Some(batch));
+    }
+    if repeated >= u64::from(batch.count) {
+        return Ok(None);
+    }
+    let mut rest = BatchBuilder::default();
+    for record in Batch::open(&batch.bytes)?.skip(repeated as usize) {
+        let record = record?;
+        rest.push(record.provenance, &[record.bytes]);
+    }
+    let count = rest.count();
+    Ok(Some(OutBatch { first_seq: standing, count, bytes: rest.take(), ..batch }))
+}

@@ -1,0 +1,351 @@
+//! The collect task: log files into `raw`.
+//!
+//! It is a task like the others, with a store, provenance and one commit a turn; only its input has
+//! no partition. A turn is planned, the plan made durable, then carried out; several turns may wait
+//! for their outputs to become durable and are committed in order. After a crash the planned turns
+//! are repeated exactly, and what stands in the log already is not appended again.
+
+use super::files::{FileSpec, FileState};
+use super::follow::Files;
+use super::plan::{CollectState, Plan, Slice};
+use super::reader;
+use crate::error::JobError;
+use crate::flow::COLLECT_WRITES;
+use crate::log::Log;
+use crate::outputs::{Outputs, Tickets};
+use crate::scheduler::{Need, Work};
+use crate::status::TaskStatus;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+use weir_operators::clock::Clock;
+use weir_operators::collect::{Collect, TimeSource};
+use weir_operators::{Outbox, Rules};
+use weir_proto::{Minute, Producer, StageId};
+use weir_state::{CheckpointDir, Commit, Store, TaskMeta};
+
+/// Turns that may wait for durability.
+const IN_FLIGHT: usize = 4;
+/// Records that may wait anywhere in the flow before collect pauses.
+const ENOUGH: u64 = 200_000;
+/// How often growing files are looked at.
+const POLL: Duration = Duration::from_millis(100);
+/// How often new files are looked for.
+const DISCOVER: Duration = Duration::from_secs(1);
+/// A jump of the wall clock that is taken for an error, in hours.
+const LONGEST_OUTAGE_H: u64 = 24;
+
+/// How a collector runs.
+pub struct CollectOptions {
+    /// What to read.
+    pub files: Vec<FileSpec>,
+    /// Whether to end with the files (else to follow them).
+    pub finite: bool,
+    /// Accept a wall clock far ahead of the newest tick.
+    pub after_outage: bool,
+}
+
+/// Shared with the job.
+#[derive(Default)]
+pub struct CollectProgress {
+    /// Bytes taken in.
+    pub bytes: AtomicU64,
+    /// A finite input has ended and all of it is committed to `raw`.
+    pub ended: AtomicBool,
+    /// Nothing is collected before this is set.
+    pub open: AtomicBool,
+}
+
+struct Turn {
+    state: CollectState,
+    meta: TaskMeta,
+    tickets: Tickets,
+    slices: Vec<(u64, Slice)>,
+}
+
+/// The task.
+pub struct CollectTask {
+    options: CollectOptions,
+    rules: Arc<Rules>,
+    log: Arc<dyn Log>,
+    store: Store,
+    files: Files,
+    outbox: Outbox,
+    outputs: Outputs,
+    state: CollectState,
+    meta: TaskMeta,
+    planned: VecDeque<Plan>,
+    in_flight: VecDeque<Turn>,
+    buffer: Vec<u8>,
+    next_poll: Instant,
+    next_discovery: Option<Instant>,
+    flow: Vec<Arc<TaskStatus>>,
+    checkpoints: CheckpointDir,
+    checkpoint_due: bool,
+    status: Arc<TaskStatus>,
+    progress: Arc<CollectProgress>,
+}
+
+impl CollectTask {
+    /// Opens the collector where it stopped. `flow` are the tasks whose backlog holds it back.
+    pub fn open(
+        options: CollectOptions,
+        partitions: u32,
+        store: Store,
+        log: Arc<dyn Log>,
+        checkpoints: CheckpointDir,
+        rules: Arc<Rules>,
+        flow: Vec<Arc<TaskStatus>>,
+    ) -> Result<Self, JobError> {
+        let task = Producer { stage: StageId::Collect, partition: 0, generation: 1 };
+        let new = || TaskMeta::new(task, COLLECT_WRITES, partitions as usize, rules.fingerprint());
+        let meta = store.meta()?.unwrap_or_else(new);
+        let state = CollectState::load(&store)?;
+        let progress = CollectProgress::default();
+        progress.bytes.store(state.tape, Ordering::Relaxed);
+        let mut this = CollectTask {
+            outbox: Outbox::resume(&meta),
+            outputs: Outputs::resume(log.clone(), &meta)?,
+            planned: Plan::load_all(&store)?.into(),
+            files: Files::new(options.files.clone()),
+            in_flight: VecDeque::new(),
+            buffer: Vec::new(),
+            next_poll: Instant::now(),
+            next_discovery: None,
+            flow,
+            checkpoint_due: at_tick(&meta),
+            status: Arc::new(TaskStatus::new(None, &meta)),
+            progress: Arc::new(progress),
+            options,
+            rules,
+            log,
+            store,
+            state,
+            meta,
+            checkpoints,
+        };
+        this.refuse_clock_jump()?;
+        this.plan_finite_end()?;
+        Ok(this)
+    }
+
+    /// What the job may watch.
+    pub fn progress(&self) -> Arc<CollectProgress> {
+        self.progress.clone()
+    }
+
+    fn refuse_clock_jump(&self) -> Result<(), JobError> {
+        let last = Minute(self.state.last_tick).start_ms();
+        let hours = now_ms().saturating_sub(last) / (60 * Minute::MILLIS);
+        let wall = !self.options.finite && self.state.last_tick > 0;
+        if wall && !self.options.after_outage && hours >= LONGEST_OUTAGE_H {
+            return Err(JobError::ClockJump { hours });
+        }
+        Ok(())
+    }
+
+    /// A finite run that was finished before has nothing to do, unless there is new input.
+    fn plan_finite_end(&mut self) -> Result<(), JobError> {
+        if self.options.finite && self.planned.is_empty() && self.state.ended {
+            let plan = self.plan_finite()?;
+            self.progress.ended.store(plan.is_none(), Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn plan_finite(&mut self) -> Result<Option<Plan>, JobError> {
+        let found = self.discover()?;
+        let known: Vec<_> = self.state.files.iter().chain(&found).cloned().collect();
+        let slice = self.files.next_finite(&known)?;
+        let end = slice.is_none();
+        if end && self.state.ended {
+            return Ok(None);
+        }
+        Ok(Some(self.plan(slice.into_iter().collect(), found, end)))
+    }
+
+    fn plan_live(&mut self) -> Result<Option<Plan>, JobError> {
+        let found = self.discover()?;
+        let known: Vec<_> = self.state.files.iter().chain(&found).cloned().collect();
+        let slices = self.files.grown(&known)?;
+        let minute_passed = Minute::of_ms(now_ms()).0 > self.state.last_tick;
+        if slices.is_empty() && found.is_empty() && !minute_passed {
+            return Ok(None);
+        }
+        Ok(Some(self.plan(slices, found, false)))
+    }
+
+    fn discover(&mut self) -> Result<Vec<FileState>, JobError> {
+        if self.next_discovery.is_some_and(|at| self.options.finite || Instant::now() < at) {
+            return Ok(Vec::new());
+        }
+        self.next_discovery = Some(Instant::now() + DISCOVER);
+        if !self.options.finite {
+            self.files.forget_gone(&mut self.state.files)?;
+        }
+        self.files.discover(&self.state.files, self.state.next_file)
+    }
+
+    fn plan(&self, slices: Vec<Slice>, found: Vec<FileState>, end: bool) -> Plan {
+        Plan { turn: self.state.turns, now_ms: now_ms(), wall: !self.options.finite, slices, found, end }
+    }
+
+    fn next_plan(&mut self) -> Result<Option<Plan>, JobError> {
+        if let Some(plan) = self.planned.pop_front() {
+            return Ok(Some(plan));
+        }
+        let plan = if self.options.finite { self.plan_finite()? } else { self.plan_live()? };
+        if let Some(plan) = &plan {
+            plan.save(&self.store)?;
+        }
+        Ok(plan)
+    }
+
+    /// Carries a plan out, up to the first tick. Given the plan and the state before it, everything
+    /// here is determined.
+    fn carry_out(&mut self, plan: Plan) -> Result<(), JobError> {
+        self.state.files.extend(plan.found.iter().cloned());
+        self.state.next_file += plan.found.len() as u32;
+        let mut collect =
+            Collect { clock: Clock(self.state.clock_ms), last_tick: Minute(self.state.last_tick) };
+        if plan.wall {
+            collect.clock = Clock(plan.now_ms.max(collect.clock.0));
+        }
+        let mut slices = Vec::new();
+        let mut tick = (plan.wall && collect.tick_is_due()).then_some(Minute::of_ms(collect.clock.0));
+        for slice in &plan.slices {
+            if tick.is_none() {
+                slices.push((self.state.tape, *slice));
+                self.read_slice(slice, &plan, &mut collect)?;
+                tick = collect.tick_is_due().then_some(Minute::of_ms(collect.clock.0));
+            }
+        }
+        if plan.end && collect.last_tick.0 > 0 {
+            tick = Some(Minute(collect.last_tick.0 + 1));
+        }
+        if let Some(minute) = tick {
+            collect.tick(minute, self.state.tape, &mut self.outbox);
+            self.state.tape += 1;
+            self.meta.last_tick = minute;
+            self.meta.tick_position = self.state.tape;
+        }
+        self.state.clock_ms = collect.clock.0;
+        self.state.last_tick = collect.last_tick.0;
+        self.state.ended = plan.end;
+        self.state.turns = plan.turn + 1;
+        self.finish_turn(slices)
+    }
+
+    fn read_slice(&mut self, slice: &Slice, plan: &Plan, collect: &mut Collect) -> Result<(), JobError> {
+        let unknown = || {
+            JobError::Setup(format!("the plan of collect names file {}, which it does not know", slice.file))
+        };
+        let at = self.state.files.iter().position(|f| f.id == slice.file).ok_or_else(unknown)?;
+        let state = &mut self.state.files[at];
+        let file = self.files.file(state)?;
+        reader::read(file, &state.path, slice.from, slice.to, &mut self.buffer)?;
+        let tape = self.state.tape;
+        let lines = reader::lines(&self.buffer, tape);
+        let time = if plan.wall { TimeSource::Wall(plan.now_ms) } else { TimeSource::Events };
+        let taken = collect.slice(&lines, time, plan.now_ms, &self.rules, &mut self.outbox);
+        let bytes = lines.get(taken.lines).map_or(slice.to - slice.from, |(position, _)| position - tape);
+        state.offset = slice.from + bytes;
+        state.extend_print(file);
+        state.newest_ms = state.newest_ms.max(taken.newest_ms);
+        self.state.tape += bytes;
+        Ok(())
+    }
+
+    fn finish_turn(&mut self, slices: Vec<(u64, Slice)>) -> Result<(), JobError> {
+        let batches = self.outbox.take();
+        let tickets = self.outputs.append(batches, &mut self.meta)?;
+        self.meta.position = self.state.tape;
+        self.meta.commits = self.state.turns;
+        self.outbox.save(&mut self.meta);
+        let (state, meta) = (self.state.clone(), self.meta.clone());
+        self.in_flight.push_back(Turn { state, meta, tickets, slices });
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), JobError> {
+        let Some(turn) = self.in_flight.pop_front() else { return Ok(()) };
+        let mut commit = Commit::new(turn.meta.commits);
+        turn.state.stage(&turn.slices, &mut commit);
+        commit.put_meta(&turn.meta);
+        self.store.commit(commit, false)?;
+        self.status.committed(&turn.meta);
+        self.progress.bytes.store(turn.state.tape, Ordering::Relaxed);
+        self.checkpoint_due = at_tick(&turn.meta);
+        self.progress.ended.store(turn.state.ended && self.in_flight.is_empty(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Records that wait in the flow.
+    fn backlog(&self) -> u64 {
+        let lag = |s: &TaskStatus| s.reads.map_or(0, |topic| s.lag(&*self.log, topic));
+        self.flow.iter().map(|s| lag(s)).sum()
+    }
+}
+
+/// Whether a position is that of its newest tick, so that a checkpoint belongs to it.
+fn at_tick(meta: &TaskMeta) -> bool {
+    meta.last_tick.0 > 0 && meta.tick_position == meta.position
+}
+
+fn now_ms() -> u64 {
+    // Before 1970 no tick is due and every event is absurd; nothing is lost.
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
+impl Work for CollectTask {
+    fn need(&self) -> Need {
+        match self.in_flight.front() {
+            Some(turn) if turn.tickets.are_durable(&*self.log) => return Need::Commit,
+            Some(_) if self.in_flight.len() >= IN_FLIGHT => return Need::Nothing,
+            Some(_) if self.in_flight.back().is_some_and(|t| at_tick(&t.meta)) => return Need::Nothing,
+            None if self.checkpoint_due => return Need::Checkpoint,
+            _ => {}
+        }
+        let due = Instant::now() >= self.next_poll;
+        if !due || !self.progress.open.load(Ordering::Acquire) {
+            return Need::Nothing;
+        }
+        match ENOUGH.saturating_sub(self.backlog()) {
+            0 => Need::Nothing,
+            room => Need::Turn(room),
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && !self.checkpoint_due && self.progress.ended.load(Ordering::Acquire)
+    }
+
+    fn work(&mut self, need: Need) -> Result<(), JobError> {
+        match need {
+            Need::Commit => self.commit()?,
+            Need::Checkpoint => {
+                self.checkpoints.take(&self.store, &self.meta)?;
+                self.checkpoint_due = false;
+            }
+            Need::Turn(_) => match self.next_plan()? {
+                Some(plan) => self.carry_out(plan)?,
+                None => self.next_poll = Instant::now() + POLL,
+            },
+            Need::Nothing => {}
+        }
+        Ok(())
+    }
+
+    fn status(&self) -> Arc<TaskStatus> {
+        self.status.clone()
+    }
+
+    fn position(&self) -> u64 {
+        self.outbox.tally().taken
+    }
+
+    fn store(&self) -> &Store {
+        &self.store
+    }
+}

@@ -1,0 +1,117 @@
+//! What collect remembers, in tables of its store:
+//!
+//! * 1: `state` → the [`CollectState`] after the newest committed turn;
+//! * 2: turn (u64, big-endian) → its [`Plan`], written and fsynced *before* the turn appends anything,
+//!   so that a turn cut off by a crash is repeated exactly;
+//! * 3: tape position (u64, big-endian) → file and byte offset: where in which file a record of `raw`
+//!   comes from. Its provenance is its position on the tape: all slices and ticks in the order of
+//!   reading.
+//!
+//! Values are `version u8 = 1, postcard`.
+
+use super::files::FileState;
+use crate::error::JobError;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use weir_state::{Commit, StateError, Store};
+
+const STATE: u8 = 1;
+const PLANS: u8 = 2;
+const TAPE: u8 = 3;
+const VERSION: u8 = 1;
+
+/// Everything collect needs to go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectState {
+    /// Turns committed.
+    pub turns: u64,
+    /// The position reached on the tape: bytes taken in over all files, and one for each tick.
+    pub tape: u64,
+    /// The number of the next file that is found.
+    pub next_file: u32,
+    /// The clock, in ms since the epoch.
+    pub clock_ms: u64,
+    /// The newest tick sent, in minutes since the epoch.
+    pub last_tick: u32,
+    /// The tick that ends a finite run was sent, and nothing came in since.
+    pub ended: bool,
+    /// The files, in the order in which they were found.
+    pub files: Vec<FileState>,
+}
+
+/// A stretch of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slice {
+    /// Which file.
+    pub file: u32,
+    /// Its first byte.
+    pub from: u64,
+    /// The byte behind its last.
+    pub to: u64,
+}
+
+/// A turn, fixed before it is begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The how-manieth turn.
+    pub turn: u64,
+    /// The wall clock, in ms since the epoch: the ingest time of its events.
+    pub now_ms: u64,
+    /// Whether minutes are those of the wall clock (else of the events).
+    pub wall: bool,
+    /// What to read.
+    pub slices: Vec<Slice>,
+    /// Files seen for the first time.
+    pub found: Vec<FileState>,
+    /// The input has ended: send the last tick.
+    pub end: bool,
+}
+
+impl CollectState {
+    /// Reads the state of the newest committed turn.
+    pub fn load(store: &Store) -> Result<Self, JobError> {
+        let bytes = store.get(STATE, b"state")?;
+        bytes.map_or(Ok(Self::default()), |b| decode(store, &b))
+    }
+
+    /// Adds the state to a commit, in place of the plan that led to it.
+    pub fn stage(&self, slices: &[(u64, Slice)], commit: &mut Commit) {
+        commit.put(STATE, b"state", &encode(self));
+        commit.delete(PLANS, &(self.turns - 1).to_be_bytes());
+        for (tape, slice) in slices {
+            commit.put(TAPE, &tape.to_be_bytes(), &encode(&(slice.file, slice.from)));
+        }
+    }
+}
+
+impl Plan {
+    /// The plans whose turns were begun and not committed, in order.
+    pub fn load_all(store: &Store) -> Result<Vec<Self>, JobError> {
+        let mut raw = Vec::new();
+        store.scan(PLANS, &[], |_, value| raw.push(value.to_vec()))?;
+        raw.iter().map(|bytes| decode(store, bytes)).collect()
+    }
+
+    /// Makes the plan durable.
+    pub fn save(&self, store: &Store) -> Result<(), JobError> {
+        let mut commit = Commit::new(0);
+        commit.put(PLANS, &self.turn.to_be_bytes(), &encode(self));
+        Ok(store.commit(commit, true)?)
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    // Writing plain data into memory cannot fail.
+    let mut out = vec![VERSION];
+    out.extend(postcard::to_stdvec(value).unwrap_or_default());
+    out
+}
+
+fn decode<T: DeserializeOwned>(store: &Store, bytes: &[u8]) -> Result<T, JobError> {
+    let value = match bytes.split_first() {
+        Some((&VERSION, body)) => postcard::from_bytes(body).ok(),
+        _ => None,
+    };
+    let path = store.dir().to_owned();
+    Ok(value.ok_or(StateError::Format { path, what: "the state of collect" })?)
+}

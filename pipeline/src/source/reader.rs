@@ -1,0 +1,106 @@
+//! Reading slices of files: whole lines, each with its position.
+
+use crate::error::JobError;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Bytes of a slice, at most and about.
+pub const SLICE: u64 = 4 << 20;
+/// A line longer than this is cut: its pieces are dropped as malformed.
+const LONGEST: u64 = 64 << 20;
+
+/// Where a slice that starts at `from` should end: behind a line, not above `size`. `None` if there
+/// is no whole line yet. With `ended` what is left counts as a line.
+pub fn slice_end(file: &File, path: &Path, from: u64, size: u64, ended: bool) -> Result<Option<u64>, JobError> {
+    let mut buffer = vec![0; 64 << 10];
+    let target = size.min(from + SLICE);
+    if target == size && ended {
+        return Ok((size > from).then_some(size));
+    }
+    // Backwards from the target to the last newline, then forwards to the next one.
+    let mut end = target;
+    while end > from {
+        let start = end.saturating_sub(buffer.len() as u64).max(from);
+        let bytes = &mut buffer[..(end - start) as usize];
+        file.read_exact_at(bytes, start).map_err(JobError::io("read", path))?;
+        if let Some(at) = memchr::memrchr(b'\n', bytes) {
+            return Ok(Some(start + at as u64 + 1));
+        }
+        end = start;
+    }
+    let mut start = target;
+    while start < size && start - from < LONGEST {
+        let bytes = &mut buffer[..((size - start).min(64 << 10)) as usize];
+        file.read_exact_at(bytes, start).map_err(JobError::io("read", path))?;
+        if let Some(at) = memchr::memchr(b'\n', bytes) {
+            return Ok(Some(start + at as u64 + 1));
+        }
+        start += bytes.len() as u64;
+    }
+    Ok((start > from && (ended || start - from >= LONGEST)).then_some(start))
+}
+
+/// Reads a slice.
+pub fn read(file: &File, path: &Path, from: u64, to: u64, buffer: &mut Vec<u8>) -> Result<(), JobError> {
+    buffer.resize((to - from) as usize, 0);
+    file.read_exact_at(buffer, from).map_err(|e| JobError::Source {
+        path: path.to_owned(),
+        problem: format!(
+            "bytes {from} to {to} were there and cannot be read again: {e}. Put the file back as it was; \
+             log files must only grow until they are read"
+        ),
+    })
+}
+
+/// The lines of a slice, each with its position counted from `base`. Empty lines are passed over.
+pub fn lines(slice: &[u8], base: u64) -> Vec<(u64, &[u8])> {
+    let mut lines = Vec::with_capacity(slice.len() / 256);
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'\n', slice).chain([slice.len()]) {
+        let line = slice[start..end].trim_ascii();
+        if !line.is_empty() {
+            lines.push((base + start as u64, line));
+        }
+        start = (end + 1).min(slice.len());
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(bytes: &[u8]) -> (tempfile::NamedTempFile, u64) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        (file, bytes.len() as u64)
+    }
+
+    #[test]
+    fn slices_end_behind_a_line() {
+        let (f, size) = file(b"one\ntwo\nthr");
+        let end = |from, ended| slice_end(f.as_file(), f.path(), from, size, ended).unwrap();
+        assert_eq!(end(0, false), Some(8));
+        assert_eq!(end(8, false), None);
+        assert_eq!(end(8, true), Some(11));
+        assert_eq!(end(11, true), None);
+    }
+
+    #[test]
+    fn a_line_longer_than_a_slice_is_found_whole_and_one_without_end_is_cut() {
+        let mut bytes = vec![b'x'; 10 << 20];
+        bytes.extend_from_slice(b"\nshort\n");
+        let (f, size) = file(&bytes);
+        assert_eq!(slice_end(f.as_file(), f.path(), 0, size, false).unwrap(), Some((10 << 20) + 1));
+        let (f, size) = file(&vec![b'x'; (LONGEST + SLICE) as usize]);
+        let end = slice_end(f.as_file(), f.path(), 0, size, false).unwrap();
+        assert!(end.is_some_and(|e| e >= LONGEST && e <= size));
+    }
+
+    #[test]
+    fn lines_have_positions_and_no_line_ends() {
+        assert_eq!(lines(b"a\r\n\nbc\nd", 100), [(100, &b"a"[..]), (104, b"bc"), (107, b"d")]);
+        assert_eq!(lines(b"", 0), []);
+    }
+}

@@ -1,0 +1,194 @@
+//! Records of a topic as JSON, one object a line, for `weir tap` and whoever reads it.
+
+use crate::log::LoggedBatch;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use weir_proto::{
+    Batch, BatchError, Billing, Charge, Event, EventKind, Nanos, Outcome, Producer, Provenance, Record, RecordError,
+    Topic,
+};
+
+/// A record cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum TapError {
+    /// Its batch is damaged.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// It is damaged.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// Where a record comes from and stands.
+#[derive(Serialize)]
+struct Place {
+    topic: Topic,
+    partition: u32,
+    offset: u64,
+    #[serde(flatten)]
+    producer: Producer2,
+    #[serde(flatten)]
+    provenance: Provenance,
+}
+
+/// The producer under names that do not clash with those of the place.
+#[derive(Serialize)]
+struct Producer2 {
+    stage: &'static str,
+    input_partition: u16,
+    generation: u32,
+}
+
+impl From<Producer> for Producer2 {
+    fn from(p: Producer) -> Self {
+        Producer2 { stage: p.stage.name(), input_partition: p.partition, generation: p.generation }
+    }
+}
+
+/// The most written records, spelled out so that a dump of millions is quick.
+#[derive(Serialize)]
+struct ChargeLine {
+    guid: String,
+    advertiser_id: u64,
+    campaign_id: u64,
+    ad_id: u64,
+    outcome: &'static str,
+    reason: Option<&'static str>,
+    amount_nanos: Nanos,
+    balance_after_nanos: Nanos,
+    event_time_ms: u64,
+    kind: &'static str,
+    billing: &'static str,
+    provenance: Place,
+}
+
+/// Calls `visit` with each record of a batch from `from` on, as a line of JSON and its offset. Ticks
+/// are passed over unless asked for.
+pub fn lines(
+    topic: Topic,
+    batch: &Arc<LoggedBatch>,
+    from: u64,
+    ticks: bool,
+    mut visit: impl FnMut(u64, &str),
+) -> Result<(), TapError> {
+    let head = &batch.head;
+    for (i, record) in Batch::open(&batch.bytes)?.enumerate() {
+        let offset = head.base_offset + i as u64;
+        let record = record?;
+        if offset < from {
+            continue;
+        }
+        let provenance = record.provenance;
+        let place = Place { topic, partition: head.partition, offset, producer: head.producer.into(), provenance };
+        let line = match Record::decode(record.bytes)? {
+            Record::Tick(_) if !ticks => continue,
+            Record::Charge(charge) => serde_json::to_string(&charge_line(&charge, place)),
+            other => serde_json::to_string(&value_of(&other, place)),
+        };
+        // Writing plain data into memory cannot fail.
+        visit(offset, &line.unwrap_or_default());
+    }
+    Ok(())
+}
+
+fn charge_line(charge: &Charge<'_>, provenance: Place) -> ChargeLine {
+    let (outcome, reason) = match charge.outcome {
+        Outcome::Charged => ("charged", None),
+        Outcome::Refused(reason) => ("refused", Some(reason.name())),
+    };
+    ChargeLine {
+        guid: charge.guid.to_string(),
+        advertiser_id: charge.advertiser_id,
+        campaign_id: charge.campaign_id,
+        ad_id: charge.ad_id,
+        outcome,
+        reason,
+        amount_nanos: charge.amount,
+        balance_after_nanos: charge.balance_after,
+        event_time_ms: charge.event_time_ms,
+        kind: kind(charge.kind),
+        billing: billing(charge.billing),
+        provenance,
+    }
+}
+
+fn value_of(record: &Record<'_>, place: Place) -> Value {
+    let mut fields = match record {
+        Record::Event(event) => event_fields(event),
+        Record::Tick(minute) => object(json!({ "tick": minute.0, "tick_time_ms": minute.start_ms() })),
+        Record::AccountOpen(open) => object(json!({
+            "command": "account_open",
+            "advertiser_id": open.advertiser_id,
+            "daily_budget_nanos": number(open.daily_budget),
+            "balance_nanos": number(open.balance),
+        })),
+        Record::Notice(notice) => object(json!({
+            "notice": notice.kind.name(),
+            "advertiser_id": notice.advertiser_id,
+            "balance_nanos": number(notice.balance),
+            "event_time_ms": notice.event_time_ms,
+        })),
+        Record::Dropped(dropped) => {
+            let mut fields = object(json!({
+                "guid": null,
+                "stage": dropped.stage.name(),
+                "reason": dropped.reason.name(),
+                "detail": (!dropped.detail.is_empty()).then_some(dropped.detail),
+                "raw": dropped.event.is_none().then(|| String::from_utf8_lossy(dropped.raw)),
+            }));
+            fields.extend(dropped.event.as_ref().map(event_fields).unwrap_or_default());
+            fields
+        }
+        Record::Charge(_) => Map::new(),
+    };
+    fields.insert("provenance".to_owned(), serde_json::to_value(place).unwrap_or_default());
+    Value::Object(fields)
+}
+
+fn event_fields(event: &Event<'_>) -> Map<String, Value> {
+    object(json!({
+        "guid": event.guid().to_string(),
+        "event_time_ms": event.event_time_ms(),
+        "ingest_time_ms": event.ingest_time_ms(),
+        "kind": kind(event.kind()),
+        "user_id": event.user_id(),
+        "ip": event.ip().to_string(),
+        "ua": (!event.ua().is_empty()).then(|| event.ua()),
+        "ad_id": event.ad_id(),
+        "campaign_id": event.campaign_id(),
+        "advertiser_id": event.advertiser_id(),
+        "slot": event.slot(),
+        "region": event.region(),
+        "channel": event.channel(),
+        "app_version": event.app_version(),
+        "bid_micros": event.bid_micros(),
+        "billing": billing(event.billing()),
+    }))
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+/// Amounts are whole numbers in JSON; what does not fit 64 bits becomes a string of digits.
+fn number(amount: Nanos) -> Value {
+    i64::try_from(amount.0).map_or_else(|_| Value::String(amount.0.to_string()), Value::from)
+}
+
+fn kind(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Click => "click",
+        EventKind::Impression => "impression",
+    }
+}
+
+fn billing(billing: Billing) -> &'static str {
+    match billing {
+        Billing::Cpc => "cpc",
+        Billing::Cpm => "cpm",
+    }
+}

@@ -1,0 +1,167 @@
+//! Batches: records travel in them, in topics and through operators.
+//!
+//! A batch's records were made by one task for one partition, in order. Its bytes, little-endian:
+//!
+//! ```text
+//! head length u32
+//! head: per record three varints (LEB128): position − position of the record before (the first:
+//!       position), index, length of the record
+//! the records' bytes, one after the other
+//! ```
+//!
+//! What else belongs to a batch (producer, running number of its first record, count, checksum) is
+//! in the frame of the log that holds it.
+
+use crate::provenance::Provenance;
+
+/// A batch's bytes do not have the layout above.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "a batch of records is damaged although its checksum was right; it was written by another version of weir"
+)]
+pub struct BatchError;
+
+/// Collects records for one partition.
+#[derive(Debug, Default)]
+pub struct BatchBuilder {
+    head: Vec<u8>,
+    body: Vec<u8>,
+    count: u32,
+    last: Provenance,
+}
+
+impl BatchBuilder {
+    /// Adds a record, given in parts, and returns its bytes as they stand in the batch.
+    pub fn push(&mut self, provenance: Provenance, parts: &[&[u8]]) -> &[u8] {
+        let start = self.body.len();
+        parts.iter().for_each(|p| self.body.extend_from_slice(p));
+        let before = if self.count == 0 { 0 } else { self.last.position };
+        put_varint(&mut self.head, provenance.position - before);
+        put_varint(&mut self.head, u64::from(provenance.index));
+        put_varint(&mut self.head, (self.body.len() - start) as u64);
+        self.last = provenance;
+        self.count += 1;
+        &self.body[start..]
+    }
+
+    /// Records collected so far.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The provenance of the newest record.
+    pub fn last(&self) -> Provenance {
+        self.last
+    }
+
+    /// The batch's bytes; the builder starts anew.
+    pub fn take(&mut self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(4 + self.head.len() + self.body.len());
+        out.extend_from_slice(&(self.head.len() as u32).to_le_bytes());
+        out.extend_from_slice(&self.head);
+        out.extend_from_slice(&self.body);
+        self.head.clear();
+        self.body.clear();
+        self.count = 0;
+        out
+    }
+}
+
+/// A record within its batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchRecord<'a> {
+    /// Where it comes from.
+    pub provenance: Provenance,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+}
+
+/// Reads a batch's records in order.
+#[derive(Clone, Debug)]
+pub struct Batch<'a> {
+    head: &'a [u8],
+    body: &'a [u8],
+    position: u64,
+}
+
+impl<'a> Batch<'a> {
+    /// Opens a batch.
+    pub fn open(bytes: &'a [u8]) -> Result<Self, BatchError> {
+        let (len, rest) = bytes.split_first_chunk::<4>().ok_or(BatchError)?;
+        let len = u32::from_le_bytes(*len) as usize;
+        let (head, body) = rest.split_at_checked(len).ok_or(BatchError)?;
+        Ok(Batch { head, body, position: 0 })
+    }
+
+    fn read(&mut self) -> Option<BatchRecord<'a>> {
+        self.position = self.position.checked_add(take_varint(&mut self.head)?)?;
+        let index = u32::try_from(take_varint(&mut self.head)?).ok()?;
+        let len = usize::try_from(take_varint(&mut self.head)?).ok()?;
+        let (bytes, rest) = self.body.split_at_checked(len)?;
+        self.body = rest;
+        Some(BatchRecord { provenance: Provenance { position: self.position, index }, bytes })
+    }
+}
+
+impl<'a> Iterator for Batch<'a> {
+    type Item = Result<BatchRecord<'a>, BatchError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.head.is_empty() {
+            return None;
+        }
+        let record = self.read().ok_or(BatchError);
+        if record.is_err() {
+            self.head = &[];
+        }
+        Some(record)
+    }
+}
+
+fn put_varint(out: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+#[inline]
+fn take_varint(b: &mut &[u8]) -> Option<u64> {
+    let mut n = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = b.split_first()?;
+        *b = rest;
+        n |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(n);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_a_cut_is_noticed() {
+        let mut builder = BatchBuilder::default();
+        let places = [(5, 0), (5, 1), (300, 0), (u64::MAX, 7)];
+        for (i, (position, index)) in places.into_iter().enumerate() {
+            let bytes = builder.push(Provenance { position, index }, &[b"ab", &vec![b'c'; i * 100]]);
+            assert_eq!(bytes.len(), 2 + i * 100);
+        }
+        let bytes = builder.take();
+        let read: Vec<_> = Batch::open(&bytes).unwrap().map(Result::unwrap).collect();
+        assert_eq!(
+            read.iter().map(|r| (r.provenance.position, r.provenance.index)).collect::<Vec<_>>(),
+            places
+        );
+        assert_eq!(read[3].bytes.len(), 302);
+        assert_eq!(builder.count(), 0);
+        let cut = Batch::open(&bytes[..bytes.len() - 1]).unwrap();
+        assert!(cut.last().unwrap().is_err());
+    }
+}

@@ -1,0 +1,30 @@
+//! The vocabulary of Weir: records, batches, money, ids, time and provenance.
+//!
+//! Everything that is written to a topic is defined here, byte by byte, next to the code that reads
+//! it. The crate knows nothing of stores, logs or operators.
+
+mod account;
+mod batch;
+mod bytes;
+mod charge;
+mod dropped;
+mod event;
+mod ids;
+mod money;
+mod notice;
+mod provenance;
+mod record;
+pub mod rpc;
+mod time;
+
+pub use account::AccountOpen;
+pub use batch::{Batch, BatchBuilder, BatchError, BatchRecord};
+pub use charge::{Charge, Outcome, RefuseReason};
+pub use dropped::{DropReason, Dropped};
+pub use event::{Billing, Event, EventKind, NewEvent};
+pub use ids::{Guid, route_bytes, route_id, user_key};
+pub use money::{MoneyError, Nanos};
+pub use notice::{Notice, NoticeKind};
+pub use provenance::{Producer, Provenance, StageId, Topic};
+pub use record::{Record, RecordError};
+pub use time::Minute;

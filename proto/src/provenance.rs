@@ -1,0 +1,132 @@
+//! Who made a record, and from what.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A stage of the flow. The numbers are written to disk: never reuse one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum StageId {
+    /// Takes events in from outside.
+    Collect = 1,
+    /// Takes account commands in from outside.
+    Accounts = 2,
+    /// Bots, data centres and floods; hands on by user.
+    AntiBrush = 3,
+    /// Per-user rules; hands on by advertiser.
+    AntiFraud = 4,
+    /// Prices, de-duplicates and moves money.
+    Deduct = 5,
+    /// Keeps the ledger and sends notices.
+    PostProcess = 6,
+}
+
+impl StageId {
+    /// Every stage, in flow order.
+    pub const ALL: [StageId; 6] = [
+        StageId::Collect,
+        StageId::Accounts,
+        StageId::AntiBrush,
+        StageId::AntiFraud,
+        StageId::Deduct,
+        StageId::PostProcess,
+    ];
+
+    /// The stage with this number on disk.
+    pub fn from_u8(n: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| *s as u8 == n)
+    }
+
+    /// The name used in commands, metrics and directories.
+    pub fn name(self) -> &'static str {
+        match self {
+            StageId::Collect => "collect",
+            StageId::Accounts => "accounts",
+            StageId::AntiBrush => "anti-brush",
+            StageId::AntiFraud => "anti-fraud",
+            StageId::Deduct => "deduct",
+            StageId::PostProcess => "post-process",
+        }
+    }
+}
+
+impl fmt::Display for StageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A topic of the flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Topic {
+    /// Events as collected, keyed by ip.
+    Raw,
+    /// Events that passed anti-brush, keyed by user.
+    Clean,
+    /// Events that passed anti-fraud, and account commands, keyed by advertiser.
+    Judged,
+    /// Charged and refused events, keyed by advertiser.
+    Charges,
+    /// What was dropped, with its reason.
+    Dropped,
+    /// Exhausted accounts and reached budgets.
+    Notices,
+}
+
+impl Topic {
+    /// Every topic, in flow order.
+    pub const ALL: [Topic; 6] =
+        [Topic::Raw, Topic::Clean, Topic::Judged, Topic::Charges, Topic::Dropped, Topic::Notices];
+
+    /// The name used in commands and directories.
+    pub fn name(self) -> &'static str {
+        match self {
+            Topic::Raw => "raw",
+            Topic::Clean => "clean",
+            Topic::Judged => "judged",
+            Topic::Charges => "charges",
+            Topic::Dropped => "dropped",
+            Topic::Notices => "notices",
+        }
+    }
+
+    /// The topic of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|t| t.name() == name)
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The task that appended a batch: one stage on one input partition, in one generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Producer {
+    /// The stage.
+    pub stage: StageId,
+    /// Its input partition.
+    pub partition: u16,
+    /// Its generation.
+    pub generation: u32,
+}
+
+impl fmt::Display for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}.{}", self.stage, self.partition, self.generation)
+    }
+}
+
+/// Where in its producer's input a record comes from. Ordered: a task's outputs to one partition
+/// have strictly rising provenance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Input position: the offset of the record it was made from.
+    pub position: u64,
+    /// The how-manieth output of that input record.
+    pub index: u32,
+}

@@ -1,0 +1,55 @@
+//! What can go wrong with a store.
+
+use std::path::{Path, PathBuf};
+
+/// A store could not be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// RocksDB reports an error.
+    #[error("the store {path} failed: {source}. {}", advice(source))]
+    Rocks {
+        /// The store's directory.
+        path: PathBuf,
+        /// What RocksDB says.
+        source: rocksdb::Error,
+    },
+    /// A file operation failed.
+    #[error("cannot {what} {path}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Bytes that this version does not understand.
+    #[error(
+        "{path} holds {what} that this version of weir cannot read; \
+         use the version that wrote it, or restore the directory from a checkpoint"
+    )]
+    Format {
+        /// Where.
+        path: PathBuf,
+        /// What.
+        what: &'static str,
+    },
+}
+
+impl StateError {
+    pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StateError {
+        let path = path.to_owned();
+        move |source| StateError::Io { what, path, source }
+    }
+}
+
+fn advice(source: &rocksdb::Error) -> &'static str {
+    let text = source.to_string();
+    if text.contains("No space left") {
+        "The disk is full: make room and start weir again, it goes on where it stopped"
+    } else if text.contains("lock") {
+        "Another process holds it: stop that one first"
+    } else {
+        "If it stays, restore the directory from a checkpoint"
+    }
+}

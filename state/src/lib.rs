@@ -1,0 +1,20 @@
+//! The state of one task: a RocksDB directory, tables kept by minute, one commit, checkpoints.
+//!
+//! A task changes its tables in memory while it folds a batch; [`Store::commit`] then writes what
+//! changed, together with the task's [`TaskMeta`], as one write batch. What is on disk is thus always
+//! the state after some whole batch, with the input position that belongs to it.
+
+mod checkpoint;
+mod error;
+mod identity;
+mod meta;
+mod minute_table;
+mod pages;
+mod store;
+
+pub use checkpoint::{CheckpointDir, Manifest, Retention};
+pub use error::StateError;
+pub use identity::{Identity, IdentityTable};
+pub use meta::{Mark, OutputMeta, Tally, TaskMeta};
+pub use minute_table::{MinuteTable, MinuteTableOptions};
+pub use store::{Commit, Shared, Store};

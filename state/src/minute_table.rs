@@ -1,0 +1,280 @@
+//! A table whose entries belong to minutes: window counters, identities.
+//!
+//! The newest minutes live in memory and are exact; a commit appends only what changed, as one blob
+//! per minute, and the blobs rebuild the memory on start. At a tick, minutes older than the hot
+//! window are *sealed* into pages on disk (one read a look-up), and minutes older than the horizon
+//! are deleted. A sealed minute may be written again: the newer value stands in memory until the
+//! minute is sealed anew. None of this can be seen from outside: a get answers the same whether an
+//! entry is in memory or on disk.
+//!
+//! Keys in the store (minute and numbers big-endian): `'d' minute u32 commit u64` a blob of entries
+//! (key, value, …); `'h' minute u32` the number of pages of a sealed minute; `'p' minute u32 page u32`
+//! a page.
+
+use crate::error::StateError;
+use crate::pages;
+use crate::store::{Commit, Store};
+use hashbrown::HashTable;
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use weir_proto::Minute;
+
+/// How long a table keeps what, in minutes before the newest tick.
+#[derive(Clone, Copy, Debug)]
+pub struct MinuteTableOptions {
+    /// In memory.
+    pub hot: u32,
+    /// At all.
+    pub keep: u32,
+    /// Entries in memory above which the oldest minutes are sealed early.
+    pub max_hot_entries: usize,
+}
+
+/// Entries of one minute in memory. They are only appended, so an index stays valid and what is
+/// new since the last commit is a tail.
+struct Hot<const K: usize, const V: usize> {
+    index: HashTable<u32>,
+    entries: Vec<([u8; K], [u8; V])>,
+    committed: usize,
+    changed: Vec<u32>,
+}
+
+impl<const K: usize, const V: usize> Hot<K, V> {
+    fn new() -> Self {
+        Hot { index: HashTable::new(), entries: Vec::new(), committed: 0, changed: Vec::new() }
+    }
+
+    fn find(&self, hash: u64, key: &[u8; K]) -> Option<usize> {
+        self.index.find(hash, |i| self.entries[*i as usize].0 == *key).map(|i| *i as usize)
+    }
+
+    fn insert(
+        &mut self,
+        hasher: &foldhash::fast::FixedState,
+        hash: u64,
+        key: [u8; K],
+        value: [u8; V],
+    ) -> usize {
+        let at = self.entries.len();
+        self.entries.push((key, value));
+        let entries = &self.entries;
+        self.index.insert_unique(hash, at as u32, |i| hasher.hash_one(entries[*i as usize].0));
+        at
+    }
+
+    /// What changed since the last commit: the tail of new entries and the older ones touched.
+    fn take_delta(&mut self) -> Vec<u8> {
+        self.changed.sort_unstable();
+        self.changed.dedup();
+        let news = self.committed..self.entries.len();
+        let mut blob = Vec::with_capacity((self.changed.len() + news.len()) * (K + V));
+        let touched = self.changed.iter().map(|i| &self.entries[*i as usize]);
+        for (key, value) in touched.chain(&self.entries[news]) {
+            blob.extend_from_slice(key);
+            blob.extend_from_slice(value);
+        }
+        self.changed.clear();
+        self.committed = self.entries.len();
+        blob
+    }
+}
+
+/// A table of fixed-size keys and values by minute.
+pub struct MinuteTable<const K: usize, const V: usize> {
+    table: u8,
+    options: MinuteTableOptions,
+    hasher: foldhash::fast::FixedState,
+    hot: BTreeMap<Minute, Hot<K, V>>,
+    sealed: BTreeMap<Minute, u32>,
+    now: Minute,
+}
+
+impl<const K: usize, const V: usize> MinuteTable<K, V> {
+    /// Loads the table from its store.
+    pub fn load(store: &Store, table: u8, options: MinuteTableOptions) -> Result<Self, StateError> {
+        let mut this = MinuteTable {
+            table,
+            options,
+            hasher: foldhash::fast::FixedState::default(),
+            hot: BTreeMap::new(),
+            sealed: BTreeMap::new(),
+            now: Minute(0),
+        };
+        store.scan(table, b"h", |key, value| {
+            let pages = value.try_into().map_or(1, u32::from_le_bytes);
+            this.sealed.insert(minute_of(key), pages);
+        })?;
+        store.scan(table, b"d", |key, blob| this.replay(minute_of(key), blob))?;
+        for hot in this.hot.values_mut() {
+            hot.committed = hot.entries.len();
+        }
+        Ok(this)
+    }
+
+    fn replay(&mut self, minute: Minute, blob: &[u8]) {
+        let hot = self.hot.entry(minute).or_insert_with(Hot::new);
+        for entry in blob.chunks_exact(K + V) {
+            let (mut key, mut value) = ([0; K], [0; V]);
+            key.copy_from_slice(&entry[..K]);
+            value.copy_from_slice(&entry[K..]);
+            let hash = self.hasher.hash_one(key);
+            match hot.find(hash, &key) {
+                Some(at) => hot.entries[at].1 = value,
+                None => {
+                    hot.insert(&self.hasher, hash, key, value);
+                }
+            }
+        }
+    }
+
+    /// The value of a key in a minute.
+    pub fn get(&self, store: &Store, minute: Minute, key: &[u8; K]) -> Result<Option<[u8; V]>, StateError> {
+        if let Some(hot) = self.hot.get(&minute)
+            && let Some(at) = hot.find(self.hasher.hash_one(key), key)
+        {
+            return Ok(Some(hot.entries[at].1));
+        }
+        self.get_sealed(store, minute, key)
+    }
+
+    fn get_sealed(
+        &self,
+        store: &Store,
+        minute: Minute,
+        key: &[u8; K],
+    ) -> Result<Option<[u8; V]>, StateError> {
+        let Some(pages) = self.sealed.get(&minute) else { return Ok(None) };
+        let page = store.get(self.table, &page_key(minute, pages::page_of(key, *pages)))?;
+        Ok(page.and_then(|page| pages::find(&page, key)))
+    }
+
+    /// Gives `change` the value of a key (zeros if it is new) to look at and change.
+    #[inline]
+    pub fn update<R>(
+        &mut self,
+        store: &Store,
+        minute: Minute,
+        key: &[u8; K],
+        change: impl FnOnce(&mut [u8; V]) -> R,
+    ) -> Result<R, StateError> {
+        let hash = self.hasher.hash_one(key);
+        if let Some(hot) = self.hot.get_mut(&minute)
+            && let Some(at) = hot.find(hash, key)
+        {
+            let before = hot.entries[at].1;
+            let result = change(&mut hot.entries[at].1);
+            if at < hot.committed && hot.entries[at].1 != before {
+                hot.changed.push(at as u32);
+            }
+            return Ok(result);
+        }
+        let mut value = self.get_sealed(store, minute, key)?.unwrap_or([0; V]);
+        let result = change(&mut value);
+        self.hot.entry(minute).or_insert_with(Hot::new).insert(&self.hasher, hash, *key, value);
+        Ok(result)
+    }
+
+    /// Time passes: the next commit seals and deletes what is old by then.
+    pub fn tick(&mut self, now: Minute) {
+        self.now = self.now.max(now);
+    }
+
+    /// Adds what changed since the last commit.
+    pub fn stage(&mut self, store: &Store, commit: &mut Commit) -> Result<(), StateError> {
+        for (minute, hot) in &mut self.hot {
+            if hot.committed < hot.entries.len() || !hot.changed.is_empty() {
+                let blob = hot.take_delta();
+                commit.put(self.table, &blob_key(*minute, commit.number), &blob);
+            }
+        }
+        self.expire(commit);
+        self.seal_old(store, commit)
+    }
+
+    fn expire(&mut self, commit: &mut Commit) {
+        let horizon = self.now.minus(self.options.keep);
+        let stale = |m: Option<&Minute>| m.copied().filter(|m| *m < horizon);
+        while let Some(minute) = stale(self.hot.keys().next()) {
+            self.hot.remove(&minute);
+            self.delete_blobs(minute, commit);
+        }
+        while let Some(minute) = stale(self.sealed.keys().next()) {
+            self.sealed.remove(&minute);
+            self.delete_pages(minute, commit);
+        }
+    }
+
+    fn seal_old(&mut self, store: &Store, commit: &mut Commit) -> Result<(), StateError> {
+        let oldest_hot = self.now.minus(self.options.hot);
+        let mut entries: usize = self.hot.values().map(|h| h.entries.len()).sum();
+        while let Some((minute, hot)) = self.hot.first_key_value() {
+            let (minute, len) = (*minute, hot.entries.len());
+            let crowded = entries > self.options.max_hot_entries && self.hot.len() > 1;
+            if minute >= oldest_hot && !crowded {
+                break;
+            }
+            if let Some(hot) = self.hot.remove(&minute) {
+                self.seal(store, minute, hot, commit)?;
+            }
+            entries -= len;
+        }
+        Ok(())
+    }
+
+    fn seal(
+        &mut self,
+        store: &Store,
+        minute: Minute,
+        hot: Hot<K, V>,
+        commit: &mut Commit,
+    ) -> Result<(), StateError> {
+        let mut merged: BTreeMap<[u8; K], [u8; V]> = BTreeMap::new();
+        if self.sealed.contains_key(&minute) {
+            store.scan(self.table, &prefix(b'p', minute), |_, page| {
+                for entry in page.chunks_exact(K + V) {
+                    let (mut key, mut value) = ([0; K], [0; V]);
+                    key.copy_from_slice(&entry[..K]);
+                    value.copy_from_slice(&entry[K..]);
+                    merged.insert(key, value);
+                }
+            })?;
+        }
+        merged.extend(hot.entries);
+        let mut entries: Vec<_> = merged.into_iter().collect();
+        self.delete_blobs(minute, commit);
+        self.delete_pages(minute, commit);
+        let pages = pages::build(&mut entries);
+        for (page, bytes) in pages.iter().enumerate().filter(|(_, bytes)| !bytes.is_empty()) {
+            commit.put(self.table, &page_key(minute, page as u32), bytes);
+        }
+        commit.put(self.table, &prefix(b'h', minute), &(pages.len() as u32).to_le_bytes());
+        self.sealed.insert(minute, pages.len() as u32);
+        Ok(())
+    }
+
+    fn delete_blobs(&self, minute: Minute, commit: &mut Commit) {
+        commit.delete_range(self.table, &prefix(b'd', minute), &prefix(b'd', Minute(minute.0 + 1)));
+    }
+
+    fn delete_pages(&self, minute: Minute, commit: &mut Commit) {
+        commit.delete(self.table, &prefix(b'h', minute));
+        commit.delete_range(self.table, &prefix(b'p', minute), &prefix(b'p', Minute(minute.0 + 1)));
+    }
+}
+
+fn prefix(kind: u8, minute: Minute) -> [u8; 5] {
+    let m = minute.0.to_be_bytes();
+    [kind, m[0], m[1], m[2], m[3]]
+}
+
+fn minute_of(key: &[u8]) -> Minute {
+    Minute(key.get(1..5).and_then(|m| m.try_into().ok()).map_or(0, u32::from_be_bytes))
+}
+
+fn blob_key(minute: Minute, commit: u64) -> Vec<u8> {
+    [&prefix(b'd', minute)[..], &commit.to_be_bytes()].concat()
+}
+
+fn page_key(minute: Minute, page: u32) -> Vec<u8> {
+    [&prefix(b'p', minute)[..], &page.to_be_bytes()].concat()
+}

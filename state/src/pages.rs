@@ -1,0 +1,51 @@
+//! The on-disk form of a minute that is no longer kept in memory.
+//!
+//! A sealed minute's entries stand in pages: a key's page is chosen by its hash, so that a look-up
+//! is one read. A page is its entries, sorted by key, one after the other; the minute's header holds
+//! the number of pages (u32, little-endian, a power of two).
+
+use xxhash_rust::xxh3::xxh3_64;
+
+const ENTRIES_PER_PAGE: usize = 128;
+
+/// How many pages for so many entries.
+pub(crate) fn pages_for(entries: usize) -> u32 {
+    (entries.div_ceil(ENTRIES_PER_PAGE)).max(1).next_power_of_two() as u32
+}
+
+/// The page, of `pages`, in which a key stands.
+pub(crate) fn page_of(key: &[u8], pages: u32) -> u32 {
+    (xxh3_64(key) as u32) & (pages - 1)
+}
+
+/// The value of a key in a page whose entries have `K + V` bytes.
+pub(crate) fn find<const K: usize, const V: usize>(page: &[u8], key: &[u8; K]) -> Option<[u8; V]> {
+    let (mut low, mut high) = (0, page.len() / (K + V));
+    while low < high {
+        let middle = (low + high) / 2;
+        let entry = &page[middle * (K + V)..][..K + V];
+        match entry[..K].cmp(key) {
+            std::cmp::Ordering::Less => low = middle + 1,
+            std::cmp::Ordering::Greater => high = middle,
+            std::cmp::Ordering::Equal => {
+                let mut value = [0; V];
+                value.copy_from_slice(&entry[K..]);
+                return Some(value);
+            }
+        }
+    }
+    None
+}
+
+/// Splits entries over pages.
+pub(crate) fn build<const K: usize, const V: usize>(entries: &mut [([u8; K], [u8; V])]) -> Vec<Vec<u8>> {
+    let pages = pages_for(entries.len());
+    let mut out = vec![Vec::new(); pages as usize];
+    entries.sort_unstable();
+    for (key, value) in entries {
+        let page = &mut out[page_of(key, pages) as usize];
+        page.extend_from_slice(key);
+        page.extend_from_slice(value);
+    }
+    out
+}

@@ -1,0 +1,195 @@
+//! One task's RocksDB.
+//!
+//! Keys are a table's number followed by the table's own key; table 0 holds the [`TaskMeta`].
+//! The write-ahead log is on but not fsynced at each commit: after a power loss a store may be
+//! behind its log, and catches up from it. It is never ahead of it.
+
+use crate::error::StateError;
+use crate::meta::TaskMeta;
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{BlockBasedOptions, Cache, DB, DBPinnableSlice, Direction, IteratorMode, Options};
+use rocksdb::{DBCompressionType, WriteBatch, WriteOptions};
+use std::path::{Path, PathBuf};
+
+const META: &[u8] = &[0];
+const MIB: usize = 1 << 20;
+
+/// What all stores of a process share.
+pub struct Shared {
+    cache: Cache,
+}
+
+impl Shared {
+    /// With a block cache of so many bytes.
+    pub fn new(cache_bytes: usize) -> Self {
+        Shared { cache: Cache::new_lru_cache(cache_bytes) }
+    }
+
+    fn options(&self) -> Options {
+        let mut table = BlockBasedOptions::default();
+        table.set_block_cache(&self.cache);
+        table.set_block_size(16 << 10);
+        table.set_bloom_filter(10.0, false);
+        table.set_cache_index_and_filter_blocks(true);
+        let mut o = Options::default();
+        o.create_if_missing(true);
+        o.set_block_based_table_factory(&table);
+        o.set_write_buffer_size(4 * MIB);
+        o.set_max_write_buffer_number(3);
+        o.set_target_file_size_base(16 * MIB as u64);
+        o.set_max_background_jobs(2);
+        o.set_max_open_files(64);
+        o.set_keep_log_file_num(2);
+        o.set_max_log_file_size(MIB);
+        o.set_stats_dump_period_sec(0);
+        // What a commit writes is mostly ids; they do not compress, and young files die soon.
+        o.set_compression_per_level(&[
+            DBCompressionType::None,
+            DBCompressionType::None,
+            DBCompressionType::Lz4,
+            DBCompressionType::Lz4,
+            DBCompressionType::Lz4,
+            DBCompressionType::Lz4,
+            DBCompressionType::Lz4,
+        ]);
+        o
+    }
+}
+
+/// The store of one task.
+pub struct Store {
+    db: DB,
+    dir: PathBuf,
+}
+
+impl Store {
+    /// Opens the store in a directory, creating it if need be.
+    pub fn open(dir: &Path, shared: &Shared) -> Result<Self, StateError> {
+        std::fs::create_dir_all(dir).map_err(StateError::io("create", dir))?;
+        let db = DB::open(&shared.options(), dir)
+            .map_err(|source| StateError::Rocks { path: dir.to_owned(), source })?;
+        Ok(Store { db, dir: dir.to_owned() })
+    }
+
+    /// Opens a store without changing anything; a running task may own it.
+    pub fn open_read_only(dir: &Path, shared: &Shared) -> Result<Self, StateError> {
+        let db = DB::open_for_read_only(&shared.options(), dir, false)
+            .map_err(|source| StateError::Rocks { path: dir.to_owned(), source })?;
+        Ok(Store { db, dir: dir.to_owned() })
+    }
+
+    fn rocks<T>(&self, result: Result<T, rocksdb::Error>) -> Result<T, StateError> {
+        result.map_err(|source| StateError::Rocks { path: self.dir.clone(), source })
+    }
+
+    /// The store's directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the task stands, or `None` if it never committed.
+    pub fn meta(&self) -> Result<Option<TaskMeta>, StateError> {
+        match self.rocks(self.db.get_pinned(META))? {
+            Some(bytes) => TaskMeta::decode(&bytes)
+                .map(Some)
+                .ok_or(StateError::Format { path: self.dir.clone(), what: "a task position" }),
+            None => Ok(None),
+        }
+    }
+
+    /// The value of a key.
+    pub fn get(&self, table: u8, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StateError> {
+        self.rocks(self.db.get_pinned(with_table(table, key)))
+    }
+
+    /// Calls `visit` with each key and value of a table whose key starts with `prefix`, in key order.
+    pub fn scan(
+        &self,
+        table: u8,
+        prefix: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]),
+    ) -> Result<(), StateError> {
+        self.scan_while(table, prefix, |key, value| {
+            visit(key, value);
+            true
+        })
+    }
+
+    /// Like [`Store::scan`], until `visit` answers false.
+    pub fn scan_while(
+        &self,
+        table: u8,
+        prefix: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StateError> {
+        let from = with_table(table, prefix);
+        for item in self.db.iterator(IteratorMode::From(&from, Direction::Forward)) {
+            let (key, value) = self.rocks(item)?;
+            if !key.starts_with(&from) || !visit(&key[1..], &value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a commit as one. With `sync` it is on disk on return, otherwise it survives the
+    /// process but not the machine.
+    pub fn commit(&self, commit: Commit, sync: bool) -> Result<(), StateError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(sync);
+        self.rocks(self.db.write_opt(commit.batch, &options))
+    }
+
+    /// Makes a copy of the store as it is now, by hard links, in a directory that must not exist.
+    pub fn checkpoint(&self, to: &Path) -> Result<(), StateError> {
+        let checkpoint = self.rocks(Checkpoint::new(&self.db))?;
+        self.rocks(checkpoint.create_checkpoint(to))
+    }
+
+    /// A RocksDB property that is a number.
+    pub fn property(&self, name: &str) -> u64 {
+        self.db.property_int_value(name).ok().flatten().unwrap_or(0)
+    }
+}
+
+/// What one commit changes.
+pub struct Commit {
+    batch: WriteBatch,
+    /// Rises with each commit of a task; orders what several commits say of one key.
+    pub number: u64,
+}
+
+impl Commit {
+    /// An empty commit with its running number.
+    pub fn new(number: u64) -> Self {
+        Commit { batch: WriteBatch::default(), number }
+    }
+
+    /// Sets a key.
+    pub fn put(&mut self, table: u8, key: &[u8], value: &[u8]) {
+        self.batch.put(with_table(table, key), value);
+    }
+
+    /// Deletes a key.
+    pub fn delete(&mut self, table: u8, key: &[u8]) {
+        self.batch.delete(with_table(table, key));
+    }
+
+    /// Deletes the keys from `from` up to but not including `to`.
+    pub fn delete_range(&mut self, table: u8, from: &[u8], to: &[u8]) {
+        self.batch.delete_range(with_table(table, from), with_table(table, to));
+    }
+
+    /// Sets where the task stands.
+    pub fn put_meta(&mut self, meta: &TaskMeta) {
+        self.batch.put(META, meta.encode());
+    }
+}
+
+fn with_table(table: u8, key: &[u8]) -> Vec<u8> {
+    debug_assert!(table > 0);
+    let mut full = Vec::with_capacity(1 + key.len());
+    full.push(table);
+    full.extend_from_slice(key);
+    full
+}

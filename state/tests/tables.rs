@@ -1,0 +1,148 @@
+//! Tables against plain maps, through commits, restarts, sealing and expiry.
+#![allow(clippy::unwrap_used)] // a test may stop at the first thing that is wrong
+
+use proptest::prelude::*;
+use std::collections::HashMap;
+use weir_proto::{Guid, Minute, Producer, StageId, Topic};
+use weir_state::*;
+
+const OPTIONS: MinuteTableOptions = MinuteTableOptions { hot: 2, keep: 6, max_hot_entries: 50 };
+
+#[derive(Clone, Debug)]
+enum Step {
+    Add { minute: u32, key: u8, by: u8 },
+    Commit,
+    Tick,
+    Restart,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        12 => (0..8u32, 0..40u8, 1..4u8).prop_map(|(minute, key, by)| Step::Add { minute, key, by }),
+        3 => Just(Step::Commit),
+        2 => Just(Step::Tick),
+        1 => Just(Step::Restart),
+    ];
+    proptest::collection::vec(step, 1..200)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn a_minute_table_is_a_map(steps in steps()) {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = Shared::new(1 << 20);
+        let mut store = Store::open(dir.path(), &shared).unwrap();
+        let mut table = MinuteTable::<3, 1>::load(&store, 1, OPTIONS).unwrap();
+        let mut model: HashMap<(u32, u8), u8> = HashMap::new();
+        let mut committed = model.clone();
+        let (mut now, mut number) = (100, 0);
+        table.tick(Minute(now));
+        for step in steps {
+            match step {
+                Step::Add { minute, key, by } => {
+                    let minute = (now - 6) + minute.min(6);
+                    let value = model.entry((minute, key)).or_default();
+                    *value = value.wrapping_add(by);
+                    let told = table.update(&store, Minute(minute), &[key, 1, 2], |v| {
+                        v[0] = v[0].wrapping_add(by);
+                        v[0]
+                    });
+                    prop_assert_eq!(told.unwrap(), *value);
+                }
+                Step::Commit | Step::Tick => {
+                    if matches!(step, Step::Tick) {
+                        now += 1;
+                        table.tick(Minute(now));
+                    }
+                    number += 1;
+                    let mut commit = Commit::new(number);
+                    table.stage(&store, &mut commit).unwrap();
+                    store.commit(commit, false).unwrap();
+                    model.retain(|(minute, _), _| *minute >= now - 6);
+                    committed = model.clone();
+                }
+                Step::Restart => {
+                    drop(store);
+                    store = Store::open(dir.path(), &shared).unwrap();
+                    table = MinuteTable::load(&store, 1, OPTIONS).unwrap();
+                    table.tick(Minute(now));
+                    model = committed.clone();
+                }
+            }
+            for ((minute, key), value) in &model {
+                prop_assert_eq!(table.get(&store, Minute(*minute), &[*key, 1, 2]).unwrap(), Some([*value]));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_identity_is_found_whatever_time_it_claims_and_forgotten_after_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = Shared::new(1 << 20);
+    let store = Store::open(dir.path(), &shared).unwrap();
+    let mut table = IdentityTable::load(&store, 1, 2, OPTIONS).unwrap();
+    let at = |text: &'static str, minute| Identity {
+        advertiser_id: 7,
+        guid: Guid::parse(text).unwrap(),
+        minute: Minute(minute),
+    };
+    let ulid = "01KDWFZY7JAJ06BJH5MKP4EFSR";
+    let own = at(ulid, 0).guid.minute().unwrap().0;
+    let cases = [at(ulid, own), at("01KDWFZY7JAJ06BJH5MKP4EFSS", own + 5000), at("plain", own)];
+    let mut number = 0;
+    let mut commit = |table: &mut IdentityTable| {
+        number += 1;
+        let mut commit = Commit::new(number);
+        table.stage(&store, &mut commit).unwrap();
+        store.commit(commit, false).unwrap();
+    };
+    table.tick(Minute(own));
+    for id in &cases {
+        assert_eq!(table.get(&store, id).unwrap(), None);
+        table.insert(&store, id, 3).unwrap();
+        for _ in 0..2 {
+            let elsewhere = Identity { minute: Minute(id.minute.0 + 100), ..*id };
+            assert_eq!(table.get(&store, id).unwrap(), Some(3));
+            assert_eq!(table.get(&store, &elsewhere).unwrap(), Some(3));
+            assert_eq!(table.get(&store, &Identity { advertiser_id: 8, ..*id }).unwrap(), None);
+            commit(&mut table);
+        }
+    }
+    for minute in own..own + 70 {
+        table.tick(Minute(minute));
+        commit(&mut table);
+    }
+    let mut reloaded = IdentityTable::load(&store, 1, 2, OPTIONS).unwrap();
+    reloaded.tick(Minute(own + 69));
+    for table in [&table, &reloaded] {
+        assert_eq!(table.get(&store, &cases[0]).unwrap(), None);
+        assert_eq!(table.get(&store, &cases[1]).unwrap(), Some(3), "its event was later");
+        assert_eq!(table.get(&store, &cases[2]).unwrap(), None);
+    }
+}
+
+#[test]
+fn a_checkpoint_is_the_store_at_its_tick() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = Shared::new(1 << 20);
+    let store = Store::open(&dir.path().join("store"), &shared).unwrap();
+    let task = Producer { stage: StageId::Deduct, partition: 0, generation: 1 };
+    let checkpoints = CheckpointDir::new(dir.path().join("checkpoints"));
+    let mut meta = TaskMeta::new(task, &[Topic::Charges], 1, 5);
+    for minute in [600, 601, 659, 660, 665] {
+        (meta.last_tick, meta.position, meta.commits) = (Minute(minute), u64::from(minute), meta.commits + 1);
+        let mut commit = Commit::new(meta.commits);
+        commit.put(1, b"k", &minute.to_le_bytes());
+        commit.put_meta(&meta);
+        store.commit(commit, false).unwrap();
+        checkpoints.take(&store, &meta).unwrap();
+    }
+    let old = Store::open_read_only(&checkpoints.path(task, Minute(601)), &shared).unwrap();
+    assert_eq!(old.get(1, b"k").unwrap().unwrap().as_ref(), 601u32.to_le_bytes());
+    assert_eq!(checkpoints.manifest(task, Minute(601)).unwrap().unwrap().position, 601);
+    checkpoints.prune(&[task], Retention { every_minute_for: 6, every_hour_for: 65 }).unwrap();
+    let left: Vec<u32> = checkpoints.minutes(1).unwrap().iter().map(|m| m.0).collect();
+    assert_eq!(left, [600, 659, 660, 665]);
+}
