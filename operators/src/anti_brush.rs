@@ -35,7 +35,12 @@ pub struct AntiBrush {
 
 impl AntiBrush {
     /// Loads the operator's state.
-    pub fn load(store: &Store, rules: Arc<Rules>, lists: Arc<Lists>, now: Minute) -> Result<Self, StateError> {
+    pub fn load(
+        store: &Store,
+        rules: Arc<Rules>,
+        lists: Arc<Lists>,
+        now: Minute,
+    ) -> Result<Self, StateError> {
         let mut floods = MinuteTable::load(store, FLOODS, rules.windows())?;
         floods.tick(now);
         Ok(AntiBrush { rules, lists, seen: BotCache::default(), now, floods })

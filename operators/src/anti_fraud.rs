@@ -60,7 +60,12 @@ impl AntiFraud {
         Ok(verdict)
     }
 
-    fn count(&mut self, store: &Store, event: &Event<'_>, minute: Minute) -> Result<Option<DropReason>, StateError> {
+    fn count(
+        &mut self,
+        store: &Store,
+        event: &Event<'_>,
+        minute: Minute,
+    ) -> Result<Option<DropReason>, StateError> {
         let rules = &self.rules;
         let user = user_key(event.user_id());
         let tenth = ((event.event_time_ms() % Minute::MILLIS) / TEN_SECONDS_MS) as usize;

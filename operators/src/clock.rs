@@ -41,21 +41,30 @@ impl Clock {
         }
     }
 
-    /// Moves with an event's time. `following` are the times of the events behind it.
-    pub fn advance(&mut self, time_ms: u64, following: &[u64], rules: &Rules) {
+    /// Moves with an event's time. `following` gives the times of the events behind it; it is asked
+    /// only when the time is surprising.
+    pub fn advance(&mut self, time_ms: u64, following: impl FnOnce() -> Vec<u64>, rules: &Rules) {
         if !PLAUSIBLE_MS.contains(&time_ms) {
             return;
         }
-        if self.0 == 0 {
-            self.0 = median(time_ms, following);
+        if self.0 != 0 && self.judge(time_ms, rules) != Verdict::Absurd {
+            self.0 = self.0.max(time_ms);
+            return;
         }
-        let believed = self.judge(time_ms, rules) != Verdict::Absurd || self.confirmed(time_ms, following, rules);
-        if believed {
+        let following = following();
+        if self.0 == 0 {
+            // The first event may be the absurd one.
+            self.0 = median(time_ms, &following).min(time_ms);
+        }
+        if self.confirmed(time_ms, &following, rules) {
             self.0 = self.0.max(time_ms);
         }
     }
 
     fn confirmed(self, time_ms: u64, following: &[u64], rules: &Rules) -> bool {
+        if self.judge(time_ms, rules) != Verdict::Absurd {
+            return true;
+        }
         let slack = u64::from(rules.max_ahead) * Minute::MILLIS;
         let agreeing = following.iter().filter(|t| **t + slack >= time_ms).count();
         match following.len() {
@@ -86,7 +95,7 @@ mod tests {
             .enumerate()
             .map(|(i, t)| {
                 let end = times.len().min(i + 1 + LOOKAHEAD);
-                clock.advance(*t, &times[i + 1..end], &rules);
+                clock.advance(*t, || times[i + 1..end].to_vec(), &rules);
                 clock.judge(*t, &rules)
             })
             .collect()

@@ -85,21 +85,15 @@ impl Collect {
         rules: &Rules,
         out: &mut Outbox,
     ) -> Taken {
-        let parsed: Vec<_> = lines.iter().map(|(_, line)| parse(line)).collect();
-        let times: Vec<u64> = parsed.iter().flatten().map(|l| l.event_time_ms).collect();
         let mut scratch = out.take_scratch();
-        let (mut read, mut newest_ms) = (0, 0);
-        let mut taken = lines.len();
-        for (i, ((position, line), parsed)) in lines.iter().zip(&parsed).enumerate() {
-            if let Ok(parsed) = parsed {
-                read += 1;
-                if time == TimeSource::Events {
-                    let end = times.len().min(read + LOOKAHEAD);
-                    self.clock.advance(parsed.event_time_ms, &times[read..end], rules);
-                    if self.tick_is_due() {
-                        taken = i;
-                        break;
-                    }
+        let (mut taken, mut newest_ms) = (lines.len(), 0);
+        for (i, (position, line)) in lines.iter().enumerate() {
+            let parsed = parse(line);
+            if let (Ok(parsed), TimeSource::Events) = (&parsed, time) {
+                self.clock.advance(parsed.event_time_ms, || times(&lines[i + 1..]), rules);
+                if self.tick_is_due() {
+                    taken = i;
+                    break;
                 }
             }
             out.at(*position);
@@ -154,6 +148,11 @@ impl Collect {
             ))),
         }
     }
+}
+
+/// The times of the next events.
+fn times(lines: &[PlacedLine<'_>]) -> Vec<u64> {
+    lines.iter().filter_map(|(_, line)| parse(line).ok()).map(|l| l.event_time_ms).take(LOOKAHEAD).collect()
 }
 
 #[derive(Clone, Debug)]

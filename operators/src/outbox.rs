@@ -1,13 +1,13 @@
 //! Where an operator's outputs go: batches per topic and partition, with provenance, running
 //! numbers and the digest.
 //!
-//! The digest of a topic is the sum, modulo 2^128, of the XXH3-128 of each record, seeded with its
-//! partition, running number and provenance. It does not depend on how records fell into batches,
-//! and two tasks that appended the same records at the same places have the same digest.
+//! The digest of a topic is the sum, modulo 2^128, of the XXH3-128 of each record times an odd number
+//! made from its partition, running number and provenance. It does not depend on how records fell
+//! into batches, and two tasks that appended the same records at the same places have the same digest.
 
 use weir_proto::{BatchBuilder, DropReason, Dropped, Event, Minute, Outcome, Producer, Provenance, Record};
 use weir_state::{OutputMeta, Tally, TaskMeta};
-use xxhash_rust::xxh3::xxh3_128_with_seed;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// The output that carries what is handed on; every stage declares it first.
 pub const MAIN: usize = 0;
@@ -129,7 +129,7 @@ impl Outbox {
         let record = batches[partition as usize].push(self.at, parts);
         let seq = &mut meta.next_seq[partition as usize];
         let place = [*seq, u64::from(partition), self.at.position, u64::from(self.at.index)];
-        meta.digest = meta.digest.wrapping_add(xxh3_128_with_seed(record, seed(place)));
+        meta.digest = meta.digest.wrapping_add(xxh3_128(record).wrapping_mul(weight(place)));
         *seq += 1;
         self.at.index += 1;
     }
@@ -169,6 +169,7 @@ impl Outbox {
     }
 }
 
-fn seed(place: [u64; 4]) -> u64 {
-    place.iter().fold(0, |h: u64, n| (h ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29))
+fn weight(place: [u64; 4]) -> u128 {
+    let mix = |h: u64, n: &u64| (h ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    u128::from(place.iter().fold(0, mix)) << 1 | 1
 }

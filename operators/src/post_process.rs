@@ -6,9 +6,7 @@ use crate::partition;
 use crate::{Operator, OperatorError, unexpected};
 use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
-use weir_proto::{
-    Charge, Minute, Nanos, Notice, NoticeKind, Outcome, Record, RefuseReason, StageId,
-};
+use weir_proto::{Charge, Minute, Nanos, Notice, NoticeKind, Outcome, Record, RefuseReason, StageId};
 use weir_state::{Commit, StateError, Store};
 
 /// Ledger entries by advertiser (u64, big-endian): `version u8 = 1, postcard of the entry`.

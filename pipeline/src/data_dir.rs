@@ -44,7 +44,8 @@ impl DataDir {
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                let problem = "is not a data directory of weir: it has no weir.json. Name one with --data-dir";
+                let problem =
+                    "is not a data directory of weir: it has no weir.json. Name one with --data-dir";
                 return Err(other(root, problem.to_owned()));
             }
             Err(e) => return Err(JobError::io("read", &path)(e)),
@@ -63,7 +64,8 @@ impl DataDir {
         fs::create_dir_all(root).map_err(JobError::io("create", root))?;
         let path = root.join("lock");
         let file = File::create(&path).map_err(JobError::io("create", &path))?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| JobError::InUse(root.to_owned()))?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| JobError::InUse(root.to_owned()))?;
         let settings = root.join("weir.json");
         if !settings.exists() {
             create_settings(root, &settings, partitions)?;

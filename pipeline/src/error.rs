@@ -107,7 +107,9 @@ pub enum JobError {
         source: std::io::Error,
     },
     /// A thread of the job panicked.
-    #[error("a worker thread of the job panicked; the message above says where. Nothing was lost: start again")]
+    #[error(
+        "a worker thread of the job panicked; the message above says where. Nothing was lost: start again"
+    )]
     Panicked,
 }
 

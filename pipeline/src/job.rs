@@ -2,7 +2,7 @@
 
 use crate::data_dir::{DataDir, DataDirLock};
 use crate::error::JobError;
-use crate::flow::{FLOW, Shared};
+use crate::flow::{FLOW, Shared, Stage};
 use crate::log::{EmbeddedLog, Log, LogOptions};
 use crate::retention::Keeper;
 use crate::scheduler::{Scheduler, Work};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use weir_operators::Rules;
 use weir_operators::anti_brush::Lists;
-use weir_proto::StageId;
+use weir_proto::{Producer, StageId};
 use weir_state::{Retention, Store};
 
 /// Block cache of all stores together, in bytes.
@@ -74,24 +74,24 @@ impl Job {
         let shared = Shared { rules: Arc::new(options.rules), lists: Arc::new(options.lists) };
         let keeper = Keeper::new(dir.clone(), options.retention, options.finite);
         let open = |stage: StageId, p: usize| Store::open(&dir.store(dir.tasks_of(stage)[p]), &stores);
-        let mut tasks: Vec<Box<dyn Work>> = Vec::new();
-        for stage in &FLOW {
-            for task in dir.tasks_of(stage.id) {
-                let store = open(stage.id, usize::from(task.partition))?;
-                let checkpoints = dir.checkpoints();
-                let task =
-                    Task::open(stage, task, options.partitions, store, as_log.clone(), checkpoints, &shared)?;
-                tasks.push(Box::new(task));
-            }
-        }
+        let open_task = |stage: &Stage, task: Producer| -> Result<Box<dyn Work>, JobError> {
+            let store = open(stage.id, usize::from(task.partition))?;
+            let (log, checkpoints) = (as_log.clone(), dir.checkpoints());
+            Ok(Box::new(Task::open(stage, task, options.partitions, store, log, checkpoints, &shared)?))
+        };
+        let folding: Vec<_> = FLOW.iter().flat_map(|s| dir.tasks_of(s.id).into_iter().map(move |t| (s, t))).collect();
+        let mut tasks = in_parallel(&folding, |(stage, task)| open_task(stage, *task))?;
         let flow = tasks.iter().map(|t| t.status()).collect();
         let store = open(StageId::Accounts, 0)?;
         let accounts =
             AccountsTask::open(options.accounts.as_deref(), options.partitions, store, as_log.clone())?;
         let accounts_loaded = accounts.loaded();
         tasks.push(Box::new(accounts));
-        let collect =
-            CollectOptions { files: options.files, finite: options.finite, after_outage: options.after_outage };
+        let collect = CollectOptions {
+            files: options.files,
+            finite: options.finite,
+            after_outage: options.after_outage,
+        };
         let store = open(StageId::Collect, 0)?;
         let collect = CollectTask::open(
             collect,
@@ -138,8 +138,16 @@ impl Job {
         });
         match failure {
             Some(error) => Err(error.into()),
-            None => result,
+            None => result.and_then(|()| self.flush()),
         }
+    }
+
+    /// So that the next start has nothing to fold again.
+    fn flush(&self) -> Result<(), JobError> {
+        let mut result = Ok(());
+        self.scheduler
+            .for_each(|task| result = std::mem::replace(&mut result, Ok(())).and(task.store().flush()));
+        Ok(result?)
     }
 
     /// Whether a finite input was carried through to its end.
@@ -177,4 +185,24 @@ impl Job {
     pub fn progress(&self) -> Arc<CollectProgress> {
         self.progress.clone()
     }
+}
+
+/// Stores that are opened side by side: each waits for the disk.
+const OPENERS: usize = 8;
+
+/// Applies `open` to all items on a few threads; the results in order, or the first error.
+fn in_parallel<T: Sync, R: Send>(
+    items: &[T],
+    open: impl Fn(&T) -> Result<R, JobError> + Sync,
+) -> Result<Vec<R>, JobError> {
+    std::thread::scope(|scope| {
+        let chunks = items.chunks(items.len().div_ceil(OPENERS).max(1));
+        let threads: Vec<_> =
+            chunks.map(|chunk| scope.spawn(|| chunk.iter().map(&open).collect::<Result<Vec<R>, _>>())).collect();
+        let mut all = Vec::with_capacity(items.len());
+        for thread in threads {
+            all.extend(thread.join().map_err(|_| JobError::Panicked)??);
+        }
+        Ok(all)
+    })
 }

@@ -35,7 +35,11 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(IN, Unit::Count, "Records or lines taken in, by stage and partition.");
     describe_counter!(OUT, Unit::Count, "Records handed on, by stage and partition.");
     describe_counter!(DROPPED, Unit::Count, "Records dropped, by stage, partition and reason.");
-    describe_counter!(OUTCOMES, Unit::Count, "Events decided, by partition and outcome: charged or the refusal.");
+    describe_counter!(
+        OUTCOMES,
+        Unit::Count,
+        "Events decided, by partition and outcome: charged or the refusal."
+    );
     describe_gauge!(LAG, Unit::Count, "Durable input records not processed yet, by stage and partition.");
     describe_gauge!(
         MINIMAL_OFFSET,
@@ -80,7 +84,8 @@ fn observe_task(status: &TaskStatus, log: &dyn Log) {
     counter!(OUT, &labels).absolute(tally.emitted);
     for reason in DropReason::ALL.into_iter().filter(|r| tally.dropped(*r) > 0) {
         let [stage, partition] = labels.clone();
-        counter!(DROPPED, &[stage, partition, ("reason", reason.name().to_owned())]).absolute(tally.dropped(reason));
+        counter!(DROPPED, &[stage, partition, ("reason", reason.name().to_owned())])
+            .absolute(tally.dropped(reason));
     }
     if status.task.stage == weir_proto::StageId::Deduct {
         let refusals = RefuseReason::ALL.into_iter().map(|r| (Outcome::Refused(r), r.name()));

@@ -44,7 +44,12 @@ impl Outputs {
             for (partition, (seq, end)) in seqs.iter_mut().zip(&output.ends).enumerate() {
                 let high = log.high_watermark(*topic, partition as u32);
                 if high < *end {
-                    return Err(JobError::AheadOfLog { task: meta.task, topic: *topic, store: *end, log: high });
+                    return Err(JobError::AheadOfLog {
+                        task: meta.task,
+                        topic: *topic,
+                        store: *end,
+                        log: high,
+                    });
                 }
                 for head in log.heads(*topic, partition as u32, *end)? {
                     if head.producer == meta.task {

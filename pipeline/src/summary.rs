@@ -69,7 +69,8 @@ impl Books {
     /// Reads them.
     pub fn read(dir: &DataDir) -> Result<Self, JobError> {
         let shared = Shared::new(8 << 20);
-        let mut books = Books { tallies: BTreeMap::new(), accounts: BTreeMap::new(), ledger: BTreeMap::new() };
+        let mut books =
+            Books { tallies: BTreeMap::new(), accounts: BTreeMap::new(), ledger: BTreeMap::new() };
         for stage in StageId::ALL {
             for task in dir.tasks_of(stage) {
                 let path = dir.store(task);
@@ -145,7 +146,8 @@ impl Books {
                 found.push(format!("advertiser {id}: the balance {} is negative", Nanos(account.balance)));
             }
         }
-        let strangers = self.ledger.iter().filter(|(id, e)| e.charged != 0 && !self.accounts.contains_key(id));
+        let strangers =
+            self.ledger.iter().filter(|(id, e)| e.charged != 0 && !self.accounts.contains_key(id));
         found.extend(strangers.map(|(id, _)| format!("advertiser {id} was charged without an account")));
         found
     }

@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use weir_proto::{
-    Batch, BatchError, Billing, Charge, Event, EventKind, Nanos, Outcome, Producer, Provenance, Record, RecordError,
-    Topic,
+    Batch, BatchError, Billing, Charge, Event, EventKind, Nanos, Outcome, Producer, Provenance, Record,
+    RecordError, Topic,
 };
 
 /// A record cannot be shown.
@@ -80,7 +80,8 @@ pub fn lines(
             continue;
         }
         let provenance = record.provenance;
-        let place = Place { topic, partition: head.partition, offset, producer: head.producer.into(), provenance };
+        let place =
+            Place { topic, partition: head.partition, offset, producer: head.producer.into(), provenance };
         let line = match Record::decode(record.bytes)? {
             Record::Tick(_) if !ticks => continue,
             Record::Charge(charge) => serde_json::to_string(&charge_line(&charge, place)),

@@ -13,7 +13,7 @@ use crate::status::TaskStatus;
 use std::sync::Arc;
 use weir_operators::{Operator, Outbox};
 use weir_proto::{Batch, Producer, Provenance, Record, Topic};
-use weir_state::{CheckpointDir, Commit, Mark, Store, TaskMeta};
+use weir_state::{CheckpointDir, Commit, Durability, Mark, Store, TaskMeta};
 
 /// Records of a turn, at most and about.
 const MAX_RECORDS: u64 = 16_384;
@@ -150,7 +150,7 @@ impl Task {
         let mut commit = Commit::new(self.meta.commits);
         self.operator.stage(&self.store, &mut commit)?;
         commit.put_meta(&self.meta);
-        self.store.commit(commit, false)?;
+        self.store.commit(commit, Durability::FromLog)?;
         self.uncommitted = None;
         self.checkpoint_due = self.meta.tick_position == self.meta.position && self.meta.last_tick.0 > 0;
         Ok(())

@@ -3,10 +3,10 @@
 //! A batch's records were made by one task for one partition, in order. Its bytes, little-endian:
 //!
 //! ```text
-//! head length u32
-//! head: per record three varints (LEB128): position − position of the record before (the first:
-//!       position), index, length of the record
 //! the records' bytes, one after the other
+//! heads: per record three varints (LEB128): position − position of the record before (the first:
+//!        position), index, length of the record
+//! length of the heads u32
 //! ```
 //!
 //! What else belongs to a batch (producer, running number of its first record, count, checksum) is
@@ -56,14 +56,13 @@ impl BatchBuilder {
 
     /// The batch's bytes; the builder starts anew.
     pub fn take(&mut self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(4 + self.head.len() + self.body.len());
-        out.extend_from_slice(&(self.head.len() as u32).to_le_bytes());
-        out.extend_from_slice(&self.head);
-        out.extend_from_slice(&self.body);
+        self.body.extend_from_slice(&self.head);
+        self.body.extend_from_slice(&(self.head.len() as u32).to_le_bytes());
         self.head.clear();
-        self.body.clear();
         self.count = 0;
-        out
+        // The next batch will likely be about as long.
+        let next = Vec::with_capacity(self.body.len());
+        std::mem::replace(&mut self.body, next)
     }
 }
 
@@ -87,9 +86,10 @@ pub struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// Opens a batch.
     pub fn open(bytes: &'a [u8]) -> Result<Self, BatchError> {
-        let (len, rest) = bytes.split_first_chunk::<4>().ok_or(BatchError)?;
+        let (rest, len) = bytes.split_last_chunk::<4>().ok_or(BatchError)?;
         let len = u32::from_le_bytes(*len) as usize;
-        let (head, body) = rest.split_at_checked(len).ok_or(BatchError)?;
+        let body = rest.len().checked_sub(len).ok_or(BatchError)?;
+        let (body, head) = rest.split_at(body);
         Ok(Batch { head, body, position: 0 })
     }
 
@@ -161,7 +161,8 @@ mod tests {
         );
         assert_eq!(read[3].bytes.len(), 302);
         assert_eq!(builder.count(), 0);
-        let cut = Batch::open(&bytes[..bytes.len() - 1]).unwrap();
-        assert!(cut.last().unwrap().is_err());
+        let cut = [&bytes[1..]].concat();
+        assert!(Batch::open(&cut).unwrap().last().unwrap().is_err());
+        assert_eq!(Batch::open(&bytes[..3]).err(), Some(BatchError));
     }
 }

@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn routes_are_pinned_and_spread() {
         assert_eq!(route_id(36, 16), 14);
-        assert_eq!(route_bytes(b"u22d8", 16), 8);
+        assert_eq!(route_bytes(b"u22d8", 16), 12);
         let mut hit = [0u32; 16];
         (0..16_000u64).for_each(|i| hit[route_id(i, 16) as usize] += 1);
         assert!(hit.iter().all(|&n| (800..1200).contains(&n)), "{hit:?}");

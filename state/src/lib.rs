@@ -17,4 +17,4 @@ pub use error::StateError;
 pub use identity::{Identity, IdentityTable};
 pub use meta::{Mark, OutputMeta, Tally, TaskMeta};
 pub use minute_table::{MinuteTable, MinuteTableOptions};
-pub use store::{Commit, Shared, Store};
+pub use store::{Commit, Durability, Shared, Store};

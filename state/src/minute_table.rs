@@ -34,14 +34,58 @@ pub struct MinuteTableOptions {
 /// new since the last commit is a tail.
 struct Hot<const K: usize, const V: usize> {
     index: HashTable<u32>,
-    entries: Vec<([u8; K], [u8; V])>,
+    entries: Blocks<([u8; K], [u8; V])>,
     committed: usize,
     changed: Vec<u32>,
 }
 
+/// A list that grows in blocks: no entry is ever moved, and no more than a block is wasted.
+struct Blocks<T> {
+    blocks: Vec<Vec<T>>,
+    len: usize,
+}
+
+const BLOCK: usize = 1024;
+
+impl<T> Blocks<T> {
+    fn new() -> Self {
+        Blocks { blocks: Vec::new(), len: 0 }
+    }
+
+    fn push(&mut self, entry: T) {
+        if self.len.is_multiple_of(BLOCK) {
+            // The first block starts small: most minutes of a quiet partition stay so.
+            self.blocks.push(Vec::with_capacity(if self.len == 0 { 16 } else { BLOCK }));
+        }
+        self.blocks[self.len / BLOCK].push(entry);
+        self.len += 1;
+    }
+
+    fn iter_from(&self, start: usize) -> impl Iterator<Item = &T> {
+        let blocks = self.blocks.iter().skip(start / BLOCK);
+        blocks.flatten().skip(start % BLOCK)
+    }
+}
+
+impl<T> std::ops::Index<usize> for Blocks<T> {
+    type Output = T;
+
+    #[inline]
+    fn index(&self, at: usize) -> &T {
+        &self.blocks[at / BLOCK][at % BLOCK]
+    }
+}
+
+impl<T> std::ops::IndexMut<usize> for Blocks<T> {
+    #[inline]
+    fn index_mut(&mut self, at: usize) -> &mut T {
+        &mut self.blocks[at / BLOCK][at % BLOCK]
+    }
+}
+
 impl<const K: usize, const V: usize> Hot<K, V> {
     fn new() -> Self {
-        Hot { index: HashTable::new(), entries: Vec::new(), committed: 0, changed: Vec::new() }
+        Hot { index: HashTable::new(), entries: Blocks::new(), committed: 0, changed: Vec::new() }
     }
 
     fn find(&self, hash: u64, key: &[u8; K]) -> Option<usize> {
@@ -55,7 +99,7 @@ impl<const K: usize, const V: usize> Hot<K, V> {
         key: [u8; K],
         value: [u8; V],
     ) -> usize {
-        let at = self.entries.len();
+        let at = self.entries.len;
         self.entries.push((key, value));
         let entries = &self.entries;
         self.index.insert_unique(hash, at as u32, |i| hasher.hash_one(entries[*i as usize].0));
@@ -66,15 +110,15 @@ impl<const K: usize, const V: usize> Hot<K, V> {
     fn take_delta(&mut self) -> Vec<u8> {
         self.changed.sort_unstable();
         self.changed.dedup();
-        let news = self.committed..self.entries.len();
-        let mut blob = Vec::with_capacity((self.changed.len() + news.len()) * (K + V));
+        let news = self.entries.len - self.committed;
+        let mut blob = Vec::with_capacity((self.changed.len() + news) * (K + V));
         let touched = self.changed.iter().map(|i| &self.entries[*i as usize]);
-        for (key, value) in touched.chain(&self.entries[news]) {
+        for (key, value) in touched.chain(self.entries.iter_from(self.committed)) {
             blob.extend_from_slice(key);
             blob.extend_from_slice(value);
         }
         self.changed.clear();
-        self.committed = self.entries.len();
+        self.committed = self.entries.len;
         blob
     }
 }
@@ -106,7 +150,7 @@ impl<const K: usize, const V: usize> MinuteTable<K, V> {
         })?;
         store.scan(table, b"d", |key, blob| this.replay(minute_of(key), blob))?;
         for hot in this.hot.values_mut() {
-            hot.committed = hot.entries.len();
+            hot.committed = hot.entries.len;
         }
         Ok(this)
     }
@@ -182,7 +226,7 @@ impl<const K: usize, const V: usize> MinuteTable<K, V> {
     /// Adds what changed since the last commit.
     pub fn stage(&mut self, store: &Store, commit: &mut Commit) -> Result<(), StateError> {
         for (minute, hot) in &mut self.hot {
-            if hot.committed < hot.entries.len() || !hot.changed.is_empty() {
+            if hot.committed < hot.entries.len || !hot.changed.is_empty() {
                 let blob = hot.take_delta();
                 commit.put(self.table, &blob_key(*minute, commit.number), &blob);
             }
@@ -206,9 +250,9 @@ impl<const K: usize, const V: usize> MinuteTable<K, V> {
 
     fn seal_old(&mut self, store: &Store, commit: &mut Commit) -> Result<(), StateError> {
         let oldest_hot = self.now.minus(self.options.hot);
-        let mut entries: usize = self.hot.values().map(|h| h.entries.len()).sum();
+        let mut entries: usize = self.hot.values().map(|h| h.entries.len).sum();
         while let Some((minute, hot)) = self.hot.first_key_value() {
-            let (minute, len) = (*minute, hot.entries.len());
+            let (minute, len) = (*minute, hot.entries.len);
             let crowded = entries > self.options.max_hot_entries && self.hot.len() > 1;
             if minute >= oldest_hot && !crowded {
                 break;
@@ -239,7 +283,7 @@ impl<const K: usize, const V: usize> MinuteTable<K, V> {
                 }
             })?;
         }
-        merged.extend(hot.entries);
+        merged.extend(hot.entries.blocks.into_iter().flatten());
         let mut entries: Vec<_> = merged.into_iter().collect();
         self.delete_blobs(minute, commit);
         self.delete_pages(minute, commit);

@@ -1,8 +1,11 @@
 //! One task's RocksDB.
 //!
 //! Keys are a table's number followed by the table's own key; table 0 holds the [`TaskMeta`].
-//! The write-ahead log is on but not fsynced at each commit: after a power loss a store may be
-//! behind its log, and catches up from it. It is never ahead of it.
+//!
+//! What a task can fold again from its log needs no write-ahead log here: such commits live in memory
+//! until RocksDB flushes them, at the latest with the next checkpoint. A flush holds whole commits, so
+//! after a crash the store is at some earlier commit, behind its log, and catches up. What cannot be
+//! made again (the plans of collect) is committed durably.
 
 use crate::error::StateError;
 use crate::meta::TaskMeta;
@@ -36,6 +39,8 @@ impl Shared {
         o.set_block_based_table_factory(&table);
         o.set_write_buffer_size(4 * MIB);
         o.set_max_write_buffer_number(3);
+        // Each checkpoint flushes a small file, and much of it is deleted by minute before long.
+        o.set_level_zero_file_num_compaction_trigger(8);
         o.set_target_file_size_base(16 * MIB as u64);
         o.set_max_background_jobs(2);
         o.set_max_open_files(64);
@@ -132,11 +137,14 @@ impl Store {
         Ok(())
     }
 
-    /// Writes a commit as one. With `sync` it is on disk on return, otherwise it survives the
-    /// process but not the machine.
-    pub fn commit(&self, commit: Commit, sync: bool) -> Result<(), StateError> {
+    /// Writes a commit as one.
+    pub fn commit(&self, commit: Commit, durability: Durability) -> Result<(), StateError> {
         let mut options = WriteOptions::default();
-        options.set_sync(sync);
+        match durability {
+            Durability::FromLog => options.disable_wal(true),
+            Durability::Process => {}
+            Durability::Disk => options.set_sync(true),
+        }
         self.rocks(self.db.write_opt(commit.batch, &options))
     }
 
@@ -146,10 +154,27 @@ impl Store {
         self.rocks(checkpoint.create_checkpoint(to))
     }
 
+    /// Makes all commits durable.
+    pub fn flush(&self) -> Result<(), StateError> {
+        self.rocks(self.db.flush())
+    }
+
     /// A RocksDB property that is a number.
     pub fn property(&self, name: &str) -> u64 {
         self.db.property_int_value(name).ok().flatten().unwrap_or(0)
     }
+}
+
+/// What a commit survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing by itself: it is folded again from the log. All commits of a store must be of this kind
+    /// or none.
+    FromLog,
+    /// The end of the process.
+    Process,
+    /// The end of the machine.
+    Disk,
 }
 
 /// What one commit changes.

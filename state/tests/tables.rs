@@ -58,7 +58,7 @@ proptest! {
                     number += 1;
                     let mut commit = Commit::new(number);
                     table.stage(&store, &mut commit).unwrap();
-                    store.commit(commit, false).unwrap();
+                    store.commit(commit, Durability::Process).unwrap();
                     model.retain(|(minute, _), _| *minute >= now - 6);
                     committed = model.clone();
                 }
@@ -96,7 +96,7 @@ fn an_identity_is_found_whatever_time_it_claims_and_forgotten_after_its_time() {
         number += 1;
         let mut commit = Commit::new(number);
         table.stage(&store, &mut commit).unwrap();
-        store.commit(commit, false).unwrap();
+        store.commit(commit, Durability::Process).unwrap();
     };
     table.tick(Minute(own));
     for id in &cases {
@@ -136,7 +136,7 @@ fn a_checkpoint_is_the_store_at_its_tick() {
         let mut commit = Commit::new(meta.commits);
         commit.put(1, b"k", &minute.to_le_bytes());
         commit.put_meta(&meta);
-        store.commit(commit, false).unwrap();
+        store.commit(commit, Durability::Process).unwrap();
         checkpoints.take(&store, &meta).unwrap();
     }
     let old = Store::open_read_only(&checkpoints.path(task, Minute(601)), &shared).unwrap();

@@ -27,9 +27,7 @@ pub(super) fn config(command: &ConfigCommand) -> Result<(), Failure> {
             Ok(())
         }
         Err(errors) if *json => {
-            let problem = |p: &crate::config::Problem| {
-                serde_json::json!({ "line": p.line, "key": p.key, "message": p.message })
-            };
+            let problem = |p: &crate::config::Problem| serde_json::json!({ "line": p.line, "key": p.key, "message": p.message });
             let problems: Vec<_> = errors.problems.iter().map(problem).collect();
             output::line(&serde_json::json!({ "ok": false, "problems": problems }).to_string())?;
             Err(Failure::usage(format!("{} has problems", file.display())))

@@ -1,7 +1,7 @@
 //! `weir report`, and how a run ends.
 
-use super::output::{grouped, line};
 use super::Failure;
+use super::output::{grouped, line};
 use crate::data_dir::DataDir;
 use crate::summary::{AdvertiserBooks, Books, Summary};
 use clap::Args;
@@ -45,13 +45,17 @@ pub(super) fn text(summary: &Summary, top: &[AdvertiserBooks]) -> String {
     summary.dropped.iter().for_each(|(reason, n)| row(&format!("dropped {reason}"), *n));
     row("dropped malformed", summary.malformed);
     let mut out = format!("Events\n{out}\nMoney\n");
-    let mut row = |name: &str, amount: Nanos| out.push_str(&format!("  {name:<12}{:>32}\n", amount.to_string()));
+    let mut row =
+        |name: &str, amount: Nanos| out.push_str(&format!("  {name:<12}{:>32}\n", amount.to_string()));
     row("opening", summary.opening_nanos);
     row("charged", summary.charged_nanos);
     row("closing", summary.closing_nanos);
     if !top.is_empty() {
         out.push_str("\nTop advertisers\n");
-        out.push_str(&format!("  {:>12} {:>12} {:>10} {:>24} {:>24}\n", "advertiser", "charges", "refused", "charged", "balance"));
+        out.push_str(&format!(
+            "  {:>12} {:>12} {:>10} {:>24} {:>24}\n",
+            "advertiser", "charges", "refused", "charged", "balance"
+        ));
         for b in top {
             out.push_str(&format!(
                 "  {:>12} {:>12} {:>10} {:>24} {:>24}\n",
@@ -66,7 +70,10 @@ pub(super) fn text(summary: &Summary, top: &[AdvertiserBooks]) -> String {
     out.push_str("\nConservation\n");
     if summary.conserved {
         out.push_str("  events = malformed + dropped + charged + refused: difference 0\n");
-        out.push_str(&format!("  opening − charged = closing for each of {} accounts: difference 0", grouped(summary.accounts)));
+        out.push_str(&format!(
+            "  opening − charged = closing for each of {} accounts: difference 0",
+            grouped(summary.accounts)
+        ));
     } else {
         out.push_str("  THE BOOKS DO NOT AGREE (while a job runs, events in flight are a difference):\n");
         let shown = summary.differences.iter().take(20).map(|d| format!("  {d}"));

@@ -85,7 +85,8 @@ fn run_config(path: &Path, after_outage: bool) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         if let Some(address) = config.listen.metrics {
-            let listener = tokio::net::TcpListener::bind(address).await.map_err(|e| cannot_listen(address, &e))?;
+            let listener =
+                tokio::net::TcpListener::bind(address).await.map_err(|e| cannot_listen(address, &e))?;
             tokio::spawn(crate::server::serve_metrics(listener, job.clone(), metrics));
         }
         if let Some(address) = config.listen.control {
@@ -114,7 +115,8 @@ fn cannot_listen(address: std::net::SocketAddr, error: &std::io::Error) -> Failu
 fn run_finite(args: &RunArgs) -> Result<(), Failure> {
     let started = Instant::now();
     for input in &args.input {
-        std::fs::File::open(input).map_err(|e| Failure::usage(format!("cannot read {}: {e}", input.display())))?;
+        std::fs::File::open(input)
+            .map_err(|e| Failure::usage(format!("cannot read {}: {e}", input.display())))?;
     }
     let config = Config {
         data_dir: args.data_dir.clone().unwrap_or_default(),
@@ -126,7 +128,6 @@ fn run_finite(args: &RunArgs) -> Result<(), Failure> {
     options.files = args.input.iter().cloned().map(FileSpec).collect();
     options.accounts.clone_from(&args.accounts);
     options.finite = true;
-    options.log.sync_interval = Duration::from_millis(1);
     let job = Arc::new(Job::open(options).map_err(refused)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let _context = runtime.enter();
@@ -146,7 +147,12 @@ fn run_finite(args: &RunArgs) -> Result<(), Failure> {
     summarize(args, elapsed, &stages, &config.data_dir)
 }
 
-fn summarize(args: &RunArgs, elapsed: Duration, stages: &[(StageId, u64, u64)], dir: &Path) -> Result<(), Failure> {
+fn summarize(
+    args: &RunArgs,
+    elapsed: Duration,
+    stages: &[(StageId, u64, u64)],
+    dir: &Path,
+) -> Result<(), Failure> {
     let books = Books::read(&DataDir::open(dir)?)?;
     let summary = books.summary();
     let seconds = elapsed.as_secs_f64();
@@ -154,9 +160,7 @@ fn summarize(args: &RunArgs, elapsed: Duration, stages: &[(StageId, u64, u64)], 
         let mut object = serde_json::to_value(&summary)?;
         object["elapsed_s"] = seconds.into();
         object["events_per_s"] = (summary.events as f64 / seconds).into();
-        let stage = |(stage, cpu, records): &(StageId, u64, u64)| {
-            serde_json::json!({ "stage": stage.name(), "cpu_s": *cpu as f64 / 1e9, "records": records })
-        };
+        let stage = |(stage, cpu, records): &(StageId, u64, u64)| serde_json::json!({ "stage": stage.name(), "cpu_s": *cpu as f64 / 1e9, "records": records });
         object["stages"] = stages.iter().map(stage).collect();
         output::line(&object.to_string())?;
     } else {
@@ -178,9 +182,10 @@ fn stage_times(job: &Job) -> Vec<(StageId, u64, u64)> {
 /// What keeps a job from starting is mostly something that the user can put right.
 fn refused(error: JobError) -> Failure {
     match error {
-        JobError::Accounts { .. } | JobError::OtherSettings { .. } | JobError::Setup(_) | JobError::ClockJump { .. } => {
-            Failure::usage(error)
-        }
+        JobError::Accounts { .. }
+        | JobError::OtherSettings { .. }
+        | JobError::Setup(_)
+        | JobError::ClockJump { .. } => Failure::usage(error),
         other => other.into(),
     }
 }

@@ -1,7 +1,7 @@
 //! `weir status`: asks a running job where it stands.
 
-use super::output::{grouped, line};
 use super::Failure;
+use super::output::{grouped, line};
 use clap::Args;
 use weir_proto::rpc::control_client::ControlClient;
 use weir_proto::rpc::{StatusRequest, StatusResponse};
@@ -25,9 +25,19 @@ pub(super) fn status(args: &StatusArgs) -> Result<(), Failure> {
     if args.json {
         return line(&json(&status).to_string());
     }
-    line(&format!("{:<14}{:>10}{:>16}{:>12}  last tick (minutes since the epoch)", "stage", "partition", "position", "lag"))?;
+    line(&format!(
+        "{:<14}{:>10}{:>16}{:>12}  last tick (minutes since the epoch)",
+        "stage", "partition", "position", "lag"
+    ))?;
     for t in &status.tasks {
-        line(&format!("{:<14}{:>10}{:>16}{:>12}  {}", t.stage, t.partition, grouped(t.position), grouped(t.lag), t.last_tick_minute))?;
+        line(&format!(
+            "{:<14}{:>10}{:>16}{:>12}  {}",
+            t.stage,
+            t.partition,
+            grouped(t.position),
+            grouped(t.lag),
+            t.last_tick_minute
+        ))?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `weir tap`.
 
-use super::output::written;
 use super::Failure;
+use super::output::written;
 use crate::data_dir::DataDir;
 use crate::log::TopicReader;
 use clap::{Args, ValueEnum};

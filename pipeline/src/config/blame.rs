@@ -31,11 +31,7 @@ pub(super) struct Checker<'c> {
 
 impl<'c> Checker<'c> {
     pub(super) fn new(config: &'c Config, places: Places, problems: Vec<Problem>) -> Self {
-        Self {
-            config,
-            places,
-            problems,
-        }
+        Self { config, places, problems }
     }
 
     /// Names the first of `keys` that is in the text. Says nothing if one of
@@ -47,10 +43,6 @@ impl<'c> Checker<'c> {
         let lines = &self.places.lines;
         let present = keys.iter().find(|key| lines.contains_key(**key));
         let key = present.or(keys.first()).copied().unwrap_or_default();
-        self.problems.push(Problem {
-            line: lines.get(key).copied(),
-            key: key.to_owned(),
-            message,
-        });
+        self.problems.push(Problem { line: lines.get(key).copied(), key: key.to_owned(), message });
     }
 }

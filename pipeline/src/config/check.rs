@@ -118,10 +118,7 @@ impl Checker<'_> {
         for (key, path) in files::named(config) {
             if path.as_os_str().is_empty() {
                 let section = key.strip_suffix(".path").unwrap_or(&key);
-                self.blame(
-                    &[&key, section],
-                    format!("`{key}` is missing or empty; give it a path."),
-                );
+                self.blame(&[&key, section], format!("`{key}` is missing or empty; give it a path."));
             }
         }
     }
@@ -137,9 +134,8 @@ impl Checker<'_> {
             let path = settle(&source.path);
             let shown = source.path.display();
             if path.starts_with(&data_dir) {
-                let message = format!(
-                    "the source {shown} is inside `data_dir`, where Weir writes; move it elsewhere."
-                );
+                let message =
+                    format!("the source {shown} is inside `data_dir`, where Weir writes; move it elsewhere.");
                 self.blame(&[&key, "data_dir"], message);
             }
             if let Some(first) = seen.get(&path) {

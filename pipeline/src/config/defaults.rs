@@ -4,8 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{
-    Accounts, AntiBrush, AntiFraud, Checkpoints, Compression, Config, Listen, Log, LogKind, State,
-    Time,
+    Accounts, AntiBrush, AntiFraud, Checkpoints, Compression, Config, Listen, Log, LogKind, State, Time,
 };
 
 const MINUTE: u64 = 60;
@@ -33,19 +32,14 @@ impl Default for Config {
 
 impl Default for Accounts {
     fn default() -> Self {
-        Self {
-            file: "accounts.csv".into(),
-        }
+        Self { file: "accounts.csv".into() }
     }
 }
 
 impl Default for Listen {
     fn default() -> Self {
         let local = |port| Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        Self {
-            metrics: local(9464),
-            control: local(9465),
-        }
+        Self { metrics: local(9464), control: local(9465) }
     }
 }
 
@@ -61,39 +55,25 @@ impl Default for Time {
 
 impl Default for Checkpoints {
     fn default() -> Self {
-        Self {
-            every_minute_for: Duration::from_secs(HOUR),
-            every_hour_for: Duration::from_secs(3 * DAY),
-        }
+        Self { every_minute_for: Duration::from_secs(HOUR), every_hour_for: Duration::from_secs(3 * DAY) }
     }
 }
 
 impl Default for AntiBrush {
     fn default() -> Self {
-        Self {
-            bots: true,
-            datacenter_networks: Vec::new(),
-            max_per_ip_ad_minute: 10,
-        }
+        Self { bots: true, datacenter_networks: Vec::new(), max_per_ip_ad_minute: 10 }
     }
 }
 
 impl Default for AntiFraud {
     fn default() -> Self {
-        Self {
-            max_user_ad_minute: 10,
-            max_user_clicks_minute: 100,
-            max_user_ads_10s: 50,
-        }
+        Self { max_user_ad_minute: 10, max_user_clicks_minute: 100, max_user_ads_10s: 50 }
     }
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self {
-            hot_minutes: 15,
-            hot_entries: 4_000_000,
-        }
+        Self { hot_minutes: 15, hot_entries: 4_000_000 }
     }
 }
 

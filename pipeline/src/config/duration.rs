@@ -3,13 +3,7 @@
 use std::time::Duration;
 
 /// The units and their lengths in milliseconds, longest first.
-const UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// The longest duration accepted, in milliseconds (3650 days), so that sums of
 /// durations and timestamps stay far from overflow.
@@ -51,10 +45,7 @@ pub fn text(duration: Duration) -> String {
     UNITS
         .iter()
         .find(|(_, length)| ms > 0 && ms.is_multiple_of(*length))
-        .map_or_else(
-            || format!("{ms}ms"),
-            |(name, length)| format!("{}{name}", ms / length),
-        )
+        .map_or_else(|| format!("{ms}ms"), |(name, length)| format!("{}{name}", ms / length))
 }
 
 #[cfg(test)]

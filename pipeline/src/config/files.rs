@@ -68,8 +68,7 @@ impl Checker<'_> {
         let section = key.split('.').next().unwrap_or(key);
         if let Err(error) = readable(path) {
             let path = path.display();
-            let message =
-                format!("cannot read {path}: {error}; make it readable or correct `{key}`.");
+            let message = format!("cannot read {path}: {error}; make it readable or correct `{key}`.");
             self.blame(&[key, section], message);
         }
     }

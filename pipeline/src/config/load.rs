@@ -85,12 +85,7 @@ pub(super) struct Reader<'t> {
 
 impl<'t> Reader<'t> {
     fn new(text: &'t str) -> Self {
-        Self {
-            text,
-            places: Places::default(),
-            problems: Vec::new(),
-            broken: Vec::new(),
-        }
+        Self { text, places: Places::default(), problems: Vec::new(), broken: Vec::new() }
     }
 
     fn config(&mut self, document: &DeValue<'_>) -> Config {
@@ -160,13 +155,7 @@ impl<'t> Reader<'t> {
         kept
     }
 
-    fn refuse(
-        &mut self,
-        path: &[Step],
-        line: usize,
-        value: &Spanned<DeValue<'_>>,
-        refusal: Refusal,
-    ) {
+    fn refuse(&mut self, path: &[Step], line: usize, value: &Spanned<DeValue<'_>>, refusal: Refusal) {
         let key = names::dotted(path);
         let message = match refusal {
             Refusal::Unknown(_) => {

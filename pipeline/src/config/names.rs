@@ -63,11 +63,7 @@ fn kind(key: &str, value: &DeValue<'_>) -> String {
 }
 
 fn place(parent: &[Step]) -> String {
-    if parent.is_empty() {
-        "at the top of the file".to_owned()
-    } else {
-        format!("in {}", header(parent))
-    }
+    if parent.is_empty() { "at the top of the file".to_owned() } else { format!("in {}", header(parent)) }
 }
 
 /// The line that opens the section at `path`.
@@ -133,10 +129,7 @@ mod tests {
     #[test]
     fn suggests_only_what_is_near() {
         assert_eq!(nearest("bot", &["bots"]), Some("bots"));
-        assert_eq!(
-            nearest("hot_minute", &["hot_minutes", "hot_entries"]),
-            Some("hot_minutes")
-        );
+        assert_eq!(nearest("hot_minute", &["hot_minutes", "hot_entries"]), Some("hot_minutes"));
         assert_eq!(nearest("speed", &["bots", "path"]), None);
         assert_eq!(nearest("x", &[]), None);
     }
@@ -145,9 +138,6 @@ mod tests {
     fn lists_the_keys_of_a_section() {
         assert_eq!(known(&[Step::Key("accounts".into())]), ["file"]);
         assert!(known(&[Step::Key("threads".into())]).is_empty());
-        assert_eq!(
-            known(&[Step::Key("source".into()), Step::Index(3)]),
-            ["path"]
-        );
+        assert_eq!(known(&[Step::Key("source".into()), Step::Index(3)]), ["path"]);
     }
 }

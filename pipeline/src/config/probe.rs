@@ -44,27 +44,16 @@ pub(super) struct Probe<'a> {
 impl<'a> Probe<'a> {
     /// The whole of `document`.
     pub(super) fn whole(document: &'a DeValue<'a>) -> Self {
-        Self {
-            path: &[],
-            leaf: document,
-            hollow: false,
-        }
+        Self { path: &[], leaf: document, hollow: false }
     }
 
     /// Only what is at `path`: `leaf`, which is emptied if it is a table or a list.
     pub(super) fn only(path: &'a [Step], leaf: &'a DeValue<'a>) -> Self {
-        Self {
-            path,
-            leaf,
-            hollow: true,
-        }
+        Self { path, leaf, hollow: true }
     }
 
     fn leaf<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
-        let inner = |value: &'a Spanned<DeValue<'a>>| Self {
-            leaf: value.get_ref(),
-            ..self
-        };
+        let inner = |value: &'a Spanned<DeValue<'a>>| Self { leaf: value.get_ref(), ..self };
         let shown = if self.hollow { 0 } else { usize::MAX };
         match self.leaf {
             DeValue::String(text) => visitor.visit_str(text),
@@ -88,11 +77,7 @@ impl<'a> Probe<'a> {
     }
 }
 
-fn integer<'de, V: Visitor<'de>>(
-    digits: &str,
-    radix: u32,
-    visitor: V,
-) -> Result<V::Value, Refusal> {
+fn integer<'de, V: Visitor<'de>>(digits: &str, radix: u32, visitor: V) -> Result<V::Value, Refusal> {
     match i64::from_str_radix(digits, radix) {
         Ok(number) => visitor.visit_i64(number),
         Err(_) => Err(unexpected("a number beyond 64 bits", &visitor)),

@@ -6,11 +6,7 @@ use toml::de::{DeValue, Error};
 use super::load::Reader;
 
 /// Errors after which the parser recovers at the end of the line.
-const WITHIN_LINE: [&str; 3] = [
-    "invalid boolean",
-    "invalid basic string",
-    "invalid literal string",
-];
+const WITHIN_LINE: [&str; 3] = ["invalid boolean", "invalid basic string", "invalid literal string"];
 
 impl Reader<'_> {
     /// The line of the byte `at`; the last line for what is missing at the end.
@@ -29,10 +25,9 @@ impl Reader<'_> {
         let (message, harmless) = match error.message() {
             "duplicate key" => (self.duplicate(found, line), true),
             _ if unquoted && found.is_empty() => ("a value is missing after `=`.".to_owned(), true),
-            _ if unquoted => (
-                format!("`{found}` is not a number, true or false; put it in quotes: \"{found}\"."),
-                true,
-            ),
+            _ if unquoted => {
+                (format!("`{found}` is not a number, true or false; put it in quotes: \"{found}\"."), true)
+            }
             other => (
                 format!("this line is not TOML: {other}."),
                 WITHIN_LINE.iter().any(|error| other.starts_with(error)),
@@ -70,9 +65,5 @@ impl Reader<'_> {
 fn shorten(written: &str) -> String {
     let line = written.lines().next().unwrap_or_default();
     let shown: String = line.chars().take(60).collect();
-    if shown.len() < written.len() {
-        shown + "..."
-    } else {
-        shown
-    }
+    if shown.len() < written.len() { shown + "..." } else { shown }
 }

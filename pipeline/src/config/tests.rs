@@ -34,10 +34,7 @@ fn the_commented_settings_of_the_example_are_right() {
     });
     let config = accepted(&uncommented.collect::<Vec<_>>().join("\n"));
     assert_eq!(config.accounts, Some(Default::default()));
-    assert_eq!(
-        config.sources[0].path,
-        PathBuf::from("/var/log/ads/*.ndjson")
-    );
+    assert_eq!(config.sources[0].path, PathBuf::from("/var/log/ads/*.ndjson"));
 }
 
 #[test]
@@ -51,10 +48,7 @@ fn the_example_has_every_key() {
     for top in known(&[]) {
         assert!(has(top), "{top}");
         let section = Step::Key((*top).to_owned());
-        for key in known(std::slice::from_ref(&section))
-            .iter()
-            .chain(known(&[section, Step::Index(0)]))
-        {
+        for key in known(std::slice::from_ref(&section)).iter().chain(known(&[section, Step::Index(0)])) {
             assert!(has(key), "{top}.{key}");
             seen += 1;
         }
@@ -77,10 +71,7 @@ fn every_key_is_read() {
     assert!(config.time.max_ahead.is_zero() && !config.anti_brush.bots);
     assert_eq!(config.anti_brush.datacenter_networks, [PathBuf::from("n")]);
     assert_eq!(config.log.compression, Compression::None);
-    assert_eq!(
-        (config.log.segment_mb, config.log.sync_interval.as_millis()),
-        (4096, 1000)
-    );
+    assert_eq!((config.log.segment_mb, config.log.sync_interval.as_millis()), (4096, 1000));
 }
 
 #[test]

@@ -26,9 +26,7 @@ fn load(folder: &Path, text: &[u8]) -> Result<Config, ConfigErrors> {
 /// The messages for `text` in `folder`, which is shown as `@`.
 fn load_refused(folder: &Path, text: &str) -> String {
     let errors = load(folder, text.as_bytes()).expect_err("must be refused");
-    errors
-        .to_string()
-        .replace(&folder.display().to_string(), "@")
+    errors.to_string().replace(&folder.display().to_string(), "@")
 }
 
 #[test]
@@ -36,17 +34,11 @@ fn forgetting_too_early() {
     let horizon = "`time.dedup_retention` (2d) is shorter than the replay horizon \
                    `checkpoints.every_hour_for` (3d), so a replay would charge again the clicks \
                    already forgotten; set it to 3d or more.";
-    assert_eq!(
-        refused("[time]\ndedup_retention = '2d'"),
-        format!("weir.toml:2: {horizon}")
-    );
+    assert_eq!(refused("[time]\ndedup_retention = '2d'"), format!("weir.toml:2: {horizon}"));
     // The key at fault is not in the file: the line is the other key's.
     assert_eq!(
         refused("[checkpoints]\n\nevery_hour_for = '4d'"),
-        format!(
-            "weir.toml:3: {}",
-            horizon.replace("3d", "4d").replace("2d", "3d")
-        )
+        format!("weir.toml:3: {}", horizon.replace("3d", "4d").replace("2d", "3d"))
     );
     assert_eq!(
         refused("time.allowed_lateness = '3d'"),
@@ -110,14 +102,8 @@ fn paths_start_from_the_folder_of_the_file() {
     assert_eq!(config.data_dir, at.join("weir-data"));
     assert_eq!(config.sources[0].path, at.join("later.ndjson"));
     assert_eq!(config.sources[1].path, at.join("*.log"));
-    assert_eq!(
-        config.accounts.as_ref().map(|a| a.file.clone()),
-        Some(at.join("accounts.csv"))
-    );
-    assert_eq!(
-        config.anti_brush.datacenter_networks,
-        [at.join("accounts.csv")]
-    );
+    assert_eq!(config.accounts.as_ref().map(|a| a.file.clone()), Some(at.join("accounts.csv")));
+    assert_eq!(config.anti_brush.datacenter_networks, [at.join("accounts.csv")]);
     assert_eq!(config.check(), Ok(()));
 }
 
@@ -141,8 +127,7 @@ fn files_that_cannot_be_read() {
 #[test]
 fn every_stage_reports_at_once() {
     let folder = folder();
-    let text =
-        "threds = 1\n[log]\nkind = 1\n[time]\nallowed_lateness = '1s'\n[accounts]\nfile = 'no'\n";
+    let text = "threds = 1\n[log]\nkind = 1\n[time]\nallowed_lateness = '1s'\n[accounts]\nfile = 'no'\n";
     let messages = load_refused(folder.path(), text);
     assert_eq!(messages.lines().count(), 4, "{messages}");
 }
@@ -180,10 +165,8 @@ fn a_changed_configuration_can_be_checked_again() {
     config.time.allowed_lateness = Duration::ZERO;
     assert_eq!(
         config.check().map_err(|errors| errors.to_string()),
-        Err(
-            "configuration: `time.allowed_lateness` (0ms) is shorter than a minute; \
+        Err("configuration: `time.allowed_lateness` (0ms) is shorter than a minute; \
              set it to 1m or more."
-                .to_owned()
-        )
+            .to_owned())
     );
 }

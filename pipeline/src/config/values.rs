@@ -47,9 +47,7 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D
 }
 
 /// A duration from `LO` to `HI` milliseconds.
-pub(super) fn duration_within<'de, D, const LO: u64, const HI: u64>(
-    from: D,
-) -> Result<Duration, D::Error>
+pub(super) fn duration_within<'de, D, const LO: u64, const HI: u64>(from: D) -> Result<Duration, D::Error>
 where
     D: Deserializer<'de>,
 {
@@ -94,10 +92,7 @@ impl<const LO: u64, const HI: u64> Visitor<'_> for Within<LO, HI> {
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |ms| duration::text(Duration::from_millis(ms));
         let (lowest, highest) = (text(LO), text(HI));
-        write!(
-            f,
-            "a duration from {lowest:?} to {highest:?}, in ms, s, m, h or d"
-        )
+        write!(f, "a duration from {lowest:?} to {highest:?}, in ms, s, m, h or d")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
@@ -121,8 +116,6 @@ impl Visitor<'_> for Address {
         if text.is_empty() || text == "off" {
             return Ok(None);
         }
-        text.parse()
-            .map(Some)
-            .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+        text.parse().map(Some).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
     }
 }

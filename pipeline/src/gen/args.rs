@@ -172,9 +172,7 @@ fn between<T: Copy + Into<u64>>(option: &str, count: T, most: T) -> Result<(), G
     let (count, most) = (count.into(), most.into());
     match (1..=most).contains(&count) {
         true => Ok(()),
-        false => invalid(format!(
-            "{option} is {count}: pass a number from 1 to {most}."
-        )),
+        false => invalid(format!("{option} is {count}: pass a number from 1 to {most}.")),
     }
 }
 

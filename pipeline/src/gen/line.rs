@@ -22,17 +22,10 @@ pub(super) const SLOTS: [&str; 10] = [
     "search_top",
     "app_interstitial",
 ];
-pub(super) const CHANNELS: [&str; 6] = [
-    "organic",
-    "search",
-    "social",
-    "partner",
-    "newsletter",
-    "push",
-];
+pub(super) const CHANNELS: [&str; 6] = ["organic", "search", "social", "partner", "newsletter", "push"];
 const REGIONS: [&str; 16] = [
-    "US-CA", "US-NY", "US-TX", "CA-ON", "GB-LND", "DE-BE", "DE-BY", "FR-IDF", "ES-MD", "IT-25",
-    "NL-NH", "PL-MZ", "BR-SP", "IN-KA", "JP-13", "AU-NSW",
+    "US-CA", "US-NY", "US-TX", "CA-ON", "GB-LND", "DE-BE", "DE-BY", "FR-IDF", "ES-MD", "IT-25", "NL-NH",
+    "PL-MZ", "BR-SP", "IN-KA", "JP-13", "AU-NSW",
 ];
 
 /// A 128-bit identifier: 48 bits of milliseconds, then 80 random bits.
@@ -52,8 +45,7 @@ impl Ulid {
 impl fmt::Display for Ulid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-        let text: [u8; 26] =
-            std::array::from_fn(|i| CROCKFORD[(self.0 >> (125 - 5 * i)) as usize & 31]);
+        let text: [u8; 26] = std::array::from_fn(|i| CROCKFORD[(self.0 >> (125 - 5 * i)) as usize & 31]);
         f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }

@@ -59,11 +59,7 @@ pub enum GenError {
 
 impl GenError {
     fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io {
-            action,
-            path: path.to_owned(),
-            source,
-        }
+        move |source| Self::Io { action, path: path.to_owned(), source }
     }
 }
 
@@ -169,10 +165,7 @@ fn write_events(
             wait_for(started + Duration::from_micros(arrival.at_us), files)?;
         }
         line.clear();
-        arrival
-            .event
-            .write_line(&mut line)
-            .map_err(GenError::io("write to", &args.out))?;
+        arrival.event.write_line(&mut line).map_err(GenError::io("write to", &args.out))?;
         files.append(arrival.server, &line)?;
         report.add(&arrival, line.len());
         observe(&arrival);

@@ -28,10 +28,7 @@ impl EventFiles {
     pub fn create(args: &GenArgs) -> Result<Self, GenError> {
         fs::create_dir_all(&args.out).map_err(GenError::io("create", &args.out))?;
         clear(&args.out, args.force)?;
-        let mut files = Self {
-            writers: Vec::new(),
-            hidden: Vec::new(),
-        };
+        let mut files = Self { writers: Vec::new(), hidden: Vec::new() };
         for server in 0..args.files {
             let name = format!("events-{server}.ndjson");
             let path = args.out.join(&name);
@@ -52,9 +49,7 @@ impl EventFiles {
 
     pub fn append(&mut self, server: usize, line: &[u8]) -> Result<(), GenError> {
         let (writer, path) = &mut self.writers[server];
-        writer
-            .write_all(line)
-            .map_err(GenError::io("write to", path))
+        writer.write_all(line).map_err(GenError::io("write to", path))
     }
 
     pub fn flush(&mut self) -> Result<(), GenError> {
@@ -115,11 +110,7 @@ pub(super) struct Accounts<'a> {
 impl<'a> Accounts<'a> {
     pub fn new(args: &'a GenArgs) -> Self {
         let advertisers = args.advertisers as usize;
-        Self {
-            args,
-            all_nanos: vec![0; advertisers],
-            billable_nanos: vec![0; advertisers],
-        }
+        Self { args, all_nanos: vec![0; advertisers], billable_nanos: vec![0; advertisers] }
     }
 
     pub fn add(&mut self, arrival: &Arrival) {
@@ -182,7 +173,6 @@ pub(super) fn progress_bar(lines: u64) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style =
-        ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} lines, {eta} left");
+    let style = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} lines, {eta} left");
     ProgressBar::new(lines).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -74,20 +74,14 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_does_not() {
 fn an_earlier_run_is_replaced_only_by_force() {
     let run = Run::new("--events 100 --files 3");
     let again = args(run.dir.path(), "--events 100");
-    assert!(matches!(
-        generate(&again),
-        Err(GenError::AlreadyExists { .. })
-    ));
+    assert!(matches!(generate(&again), Err(GenError::AlreadyExists { .. })));
     generate(&args(run.dir.path(), "--events 100 --force")).unwrap();
     let mut names: Vec<_> = fs::read_dir(run.dir.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(
-        names,
-        ["accounts.csv", "events-0.ndjson", "events-1.ndjson"]
-    );
+    assert_eq!(names, ["accounts.csv", "events-0.ndjson", "events-1.ndjson"]);
 }
 
 #[test]

@@ -100,12 +100,7 @@ impl<'a> Traffic<'a> {
         }
     }
 
-    fn plan_frauds(
-        &mut self,
-        now_us: u64,
-        (least, most): (u64, u64),
-        variant: impl Fn(&mut Self) -> Visit,
-    ) {
+    fn plan_frauds(&mut self, now_us: u64, (least, most): (u64, u64), variant: impl Fn(&mut Self) -> Visit) {
         for _ in 0..least + self.random.below(most - least + 1) {
             let fraud = Planned::Fraud(variant(self));
             self.plan(now_us, FRAUD_WINDOW_US, fraud);
@@ -188,11 +183,6 @@ impl Iterator for Traffic<'_> {
             }
         };
         let server = hash(event.user.into(), "server") % u64::from(self.args.files);
-        Some(Arrival {
-            at_us,
-            server: server as usize,
-            event,
-            is_repeat,
-        })
+        Some(Arrival { at_us, server: server as usize, event, is_repeat })
     }
 }

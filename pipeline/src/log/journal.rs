@@ -8,8 +8,10 @@ use super::embedded::LogOptions;
 use super::frame::Sealed;
 use super::segment::{self, Entry, Index, Segment};
 use super::{Appended, LogError, LoggedBatch, NewBatch};
+use rustix::fs::Advice;
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -198,6 +200,8 @@ impl Journal {
             .collect();
         let end = write_all_at(&file, &slices, start).map_err(LogError::io("write", &path))?;
         file.sync_data().map_err(LogError::io("sync", &path))?;
+        // Its readers find it in the tail; it need not fill the page cache. Only advice: no error counts.
+        let _ = rustix::fs::fadvise(&*file, start, NonZeroU64::new(end - start), Advice::DontNeed);
         group.iter_mut().for_each(|p| p.sealed.forget_compressed());
         self.publish(group, start, end, ticket);
         Ok(())
@@ -242,7 +246,12 @@ impl Journal {
         segments.first().and_then(|s| s.bases.get(partition as usize).copied()).unwrap_or(0)
     }
 
-    pub(crate) fn read(&self, partition: u32, offset: u64, max: u64) -> Result<Vec<Arc<LoggedBatch>>, LogError> {
+    pub(crate) fn read(
+        &self,
+        partition: u32,
+        offset: u64,
+        max: u64,
+    ) -> Result<Vec<Arc<LoggedBatch>>, LogError> {
         let end = self.watermark(partition);
         if offset >= end {
             return Ok(Vec::new());
@@ -329,11 +338,12 @@ impl Tail {
             return None;
         }
         let mut records = 0;
-        let wanted = batches.iter().skip(batches.partition_point(|b| b.head.end() <= offset)).take_while(|b| {
-            let go_on = records < max;
-            records += u64::from(b.head.count);
-            go_on
-        });
+        let wanted =
+            batches.iter().skip(batches.partition_point(|b| b.head.end() <= offset)).take_while(|b| {
+                let go_on = records < max;
+                records += u64::from(b.head.count);
+                go_on
+            });
         Some(wanted.cloned().collect())
     }
 }

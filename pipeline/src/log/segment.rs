@@ -62,9 +62,7 @@ impl Segment {
         let header = encode_header(id, &bases);
         let temporary = path.with_extension("new");
         let mut file = File::create(&temporary).map_err(LogError::io("create", &temporary))?;
-        file.write_all(&header)
-            .and_then(|()| file.sync_all())
-            .map_err(LogError::io("write", &temporary))?;
+        file.write_all(&header).and_then(|()| file.sync_all()).map_err(LogError::io("write", &temporary))?;
         std::fs::rename(&temporary, &path).map_err(LogError::io("rename", &temporary))?;
         sync_dir(dir)?;
         let (partitions, len) = (bases.len(), header.len() as u64);
@@ -87,12 +85,8 @@ impl Segment {
         }
         let mut header = vec![0; 24 + 8 * partitions];
         file.read_exact_at(&mut header, 0).map_err(|_| damaged("the header is cut short"))?;
-        let bases: Vec<u64> = header[24..]
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .map(|b| u64::from_le_bytes(*b))
-            .collect();
+        let bases: Vec<u64> =
+            header[24..].as_chunks::<8>().0.iter().map(|b| u64::from_le_bytes(*b)).collect();
         if header != encode_header(id, &bases) {
             return Err(damaged("the header's checksum is wrong"));
         }

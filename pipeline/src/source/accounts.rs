@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use weir_operators::{Outbox, accounts, partition};
 use weir_proto::{AccountOpen, Producer, StageId};
-use weir_state::{Commit, Store, TaskMeta};
+use weir_state::{Commit, Durability, Store, TaskMeta};
 
 const TABLE: u8 = 1;
 const TAKEN: &[u8] = b"taken";
@@ -45,7 +45,12 @@ pub struct AccountsTask {
 
 impl AccountsTask {
     /// Opens the task; `path` is `None` in a job without an accounts file.
-    pub fn open(path: Option<&Path>, partitions: u32, store: Store, log: Arc<dyn Log>) -> Result<Self, JobError> {
+    pub fn open(
+        path: Option<&Path>,
+        partitions: u32,
+        store: Store,
+        log: Arc<dyn Log>,
+    ) -> Result<Self, JobError> {
         let task = Producer { stage: StageId::Accounts, partition: 0, generation: 1 };
         let new = || TaskMeta::new(task, ACCOUNTS_WRITES, partitions as usize, 0);
         let meta = store.meta()?.unwrap_or_else(new);
@@ -94,7 +99,7 @@ impl AccountsTask {
         let taken = [&self.file.0.to_le_bytes()[..], &self.file.1.to_le_bytes()].concat();
         commit.put(TABLE, TAKEN, &taken);
         commit.put_meta(&self.meta);
-        self.store.commit(commit, true)?;
+        self.store.commit(commit, Durability::Disk)?;
         self.commands.clear();
         self.uncommitted = None;
         self.status.committed(&self.meta);

@@ -23,7 +23,7 @@ use weir_operators::clock::Clock;
 use weir_operators::collect::{Collect, TimeSource};
 use weir_operators::{Outbox, Rules};
 use weir_proto::{Minute, Producer, StageId};
-use weir_state::{CheckpointDir, Commit, Store, TaskMeta};
+use weir_state::{CheckpointDir, Commit, Durability, Store, TaskMeta};
 
 /// Turns that may wait for durability.
 const IN_FLIGHT: usize = 4;
@@ -273,7 +273,7 @@ impl CollectTask {
         let mut commit = Commit::new(turn.meta.commits);
         turn.state.stage(&turn.slices, &mut commit);
         commit.put_meta(&turn.meta);
-        self.store.commit(commit, false)?;
+        self.store.commit(commit, Durability::Process)?;
         self.status.committed(&turn.meta);
         self.progress.bytes.store(turn.state.tape, Ordering::Relaxed);
         self.checkpoint_due = at_tick(&turn.meta);

@@ -120,9 +120,10 @@ fn matches(pattern: &str, name: &str) -> bool {
             let rest = rest.as_str();
             (0..=name.len()).filter(|i| name.is_char_boundary(*i)).any(|i| matches(rest, &name[i..]))
         }
-        Some(c) => name.chars().next().is_some_and(|n| {
-            (c == '?' || c == n) && matches(rest.as_str(), &name[n.len_utf8()..])
-        }),
+        Some(c) => name
+            .chars()
+            .next()
+            .is_some_and(|n| (c == '?' || c == n) && matches(rest.as_str(), &name[n.len_utf8()..])),
     }
 }
 

@@ -13,7 +13,7 @@ use super::files::FileState;
 use crate::error::JobError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use weir_state::{Commit, StateError, Store};
+use weir_state::{Commit, Durability, StateError, Store};
 
 const STATE: u8 = 1;
 const PLANS: u8 = 2;
@@ -96,7 +96,7 @@ impl Plan {
     pub fn save(&self, store: &Store) -> Result<(), JobError> {
         let mut commit = Commit::new(0);
         commit.put(PLANS, &self.turn.to_be_bytes(), &encode(self));
-        Ok(store.commit(commit, true)?)
+        Ok(store.commit(commit, Durability::Disk)?)
     }
 }
 

@@ -12,7 +12,13 @@ const LONGEST: u64 = 64 << 20;
 
 /// Where a slice that starts at `from` should end: behind a line, not above `size`. `None` if there
 /// is no whole line yet. With `ended` what is left counts as a line.
-pub fn slice_end(file: &File, path: &Path, from: u64, size: u64, ended: bool) -> Result<Option<u64>, JobError> {
+pub fn slice_end(
+    file: &File,
+    path: &Path,
+    from: u64,
+    size: u64,
+    ended: bool,
+) -> Result<Option<u64>, JobError> {
     let mut buffer = vec![0; 64 << 10];
     let target = size.min(from + SLICE);
     if target == size && ended {

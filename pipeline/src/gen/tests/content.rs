@@ -7,14 +7,7 @@ use super::Run;
 
 fn is_robot(agent: &str) -> bool {
     let agent = agent.to_lowercase();
-    let words = [
-        "bot",
-        "spider",
-        "crawl",
-        "curl/",
-        "python-requests",
-        "headless",
-    ];
+    let words = ["bot", "spider", "crawl", "curl/", "python-requests", "headless"];
     words.iter().any(|word| agent.contains(word))
 }
 
@@ -53,9 +46,7 @@ fn every_line_parses_unless_it_is_malformed() {
             malformed += 1;
             continue;
         };
-        let places = fields
-            .split_whitespace()
-            .map(|field| line.find(&format!("\"{field}\":")).unwrap());
+        let places = fields.split_whitespace().map(|field| line.find(&format!("\"{field}\":")).unwrap());
         assert!(places.is_sorted());
         assert_eq!(event.as_object().unwrap().len(), 15);
         let is_click = event["kind"] == "click";
@@ -111,15 +102,11 @@ fn one_advertiser_is_hot_and_about_one_in_twenty_runs_dry() {
     assert_share(lines[&1], 200_000, 0.14);
 
     let accounts = run.accounts();
-    let dry: Vec<u64> = (1..=400)
-        .filter(|id| accounts[id].0.min(accounts[id].1) < demand_nanos[id] / 1_000)
-        .collect();
+    let dry: Vec<u64> =
+        (1..=400).filter(|id| accounts[id].0.min(accounts[id].1) < demand_nanos[id] / 1_000).collect();
     assert_eq!(dry.len(), 20);
     assert!(!dry.contains(&1));
-    assert_eq!(
-        (run.report.dry_by_balance, run.report.dry_by_daily_budget),
-        (10, 10)
-    );
+    assert_eq!((run.report.dry_by_balance, run.report.dry_by_daily_budget), (10, 10));
     let shares = dry.iter().map(|id| {
         let (budget, balance) = accounts[id];
         budget.min(balance) as f64 / (demand_nanos[id] / 1_000) as f64
