@@ -15,13 +15,13 @@ use weir_proto::{
     AccountOpen, Billing, Charge, DropReason, Event, EventKind, Minute, MoneyError, Nanos, Outcome, Record,
     RefuseReason, StageId,
 };
+use weir_state::versioned::ById;
 use weir_state::{Commit, Identity, IdentityTable, StateError, Store};
 
 const DECIDED: u8 = 1;
 const DECIDED_UNTIMED: u8 = 2;
-/// Accounts by advertiser (u64, big-endian): `version u8 = 1, postcard of the account`.
-const ACCOUNTS: u8 = 3;
-const VERSION: u8 = 1;
+/// Accounts by advertiser.
+const ACCOUNTS: ById = ById { table: 3, version: 1, what: "an account" };
 
 /// What an advertiser has, in nanos.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,36 +70,11 @@ impl Account {
     fn forget_before(&mut self, day: u32) {
         self.spent.retain(|(d, _)| *d >= day);
     }
-
-    fn encode(&self) -> Vec<u8> {
-        // Writing plain data into memory cannot fail.
-        let mut out = vec![VERSION];
-        out.extend(postcard::to_stdvec(self).unwrap_or_default());
-        out
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        match bytes.split_first() {
-            Some((&VERSION, body)) => postcard::from_bytes(body).ok(),
-            _ => None,
-        }
-    }
 }
 
 /// Every account of a deduct store.
 pub fn accounts(store: &Store) -> Result<HashMap<u64, Account>, StateError> {
-    let mut accounts = HashMap::new();
-    let mut damaged = false;
-    store.scan(ACCOUNTS, &[], |key, value| match (key.try_into(), Account::decode(value)) {
-        (Ok(id), Some(account)) => {
-            accounts.insert(u64::from_be_bytes(id), account);
-        }
-        _ => damaged = true,
-    })?;
-    if damaged {
-        return Err(StateError::Format { path: store.dir().to_owned(), what: "an account" });
-    }
-    Ok(accounts)
+    ACCOUNTS.load(store)
 }
 
 /// What an event costs, or `None` if its billing model does not pay for it.
@@ -200,7 +175,7 @@ impl Operator for Deduct {
     fn stage(&mut self, store: &Store, commit: &mut Commit) -> Result<(), StateError> {
         for id in self.touched.drain() {
             if let Some(account) = self.accounts.get(&id) {
-                commit.put(ACCOUNTS, &id.to_be_bytes(), &account.encode());
+                ACCOUNTS.put(id, account, commit);
             }
         }
         self.decided.stage(store, commit)

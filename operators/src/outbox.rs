@@ -134,11 +134,6 @@ impl Outbox {
         self.at.index += 1;
     }
 
-    /// Bytes are waiting to be appended.
-    pub fn is_empty(&self) -> bool {
-        self.outputs.iter().all(|o| o.batches.iter().all(|b| b.count() == 0))
-    }
-
     /// Takes the collected batches.
     pub fn take(&mut self) -> Vec<OutBatch> {
         let mut out = Vec::new();

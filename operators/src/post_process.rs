@@ -7,11 +7,11 @@ use crate::{Operator, OperatorError, unexpected};
 use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use weir_proto::{Charge, Minute, Nanos, Notice, NoticeKind, Outcome, Record, RefuseReason, StageId};
+use weir_state::versioned::ById;
 use weir_state::{Commit, StateError, Store};
 
-/// Ledger entries by advertiser (u64, big-endian): `version u8 = 1, postcard of the entry`.
-const LEDGER: u8 = 1;
-const VERSION: u8 = 1;
+/// Ledger entries by advertiser.
+const LEDGER: ById = ById { table: 1, version: 1, what: "a ledger entry" };
 
 /// What was charged to one advertiser.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,24 +58,7 @@ impl Entry {
 
 /// Every entry of a post-process store.
 pub fn ledger(store: &Store) -> Result<HashMap<u64, Entry>, StateError> {
-    let mut ledger = HashMap::new();
-    let mut damaged = false;
-    store.scan(LEDGER, &[], |key, value| {
-        let entry = match value.split_first() {
-            Some((&VERSION, body)) => postcard::from_bytes::<Entry>(body).ok(),
-            _ => None,
-        };
-        match (key.try_into(), entry) {
-            (Ok(id), Some(entry)) => {
-                ledger.insert(u64::from_be_bytes(id), entry);
-            }
-            _ => damaged = true,
-        }
-    })?;
-    if damaged {
-        return Err(StateError::Format { path: store.dir().to_owned(), what: "a ledger entry" });
-    }
-    Ok(ledger)
+    LEDGER.load(store)
 }
 
 /// The operator.
@@ -110,10 +93,7 @@ impl Operator for PostProcess {
     fn stage(&mut self, _: &Store, commit: &mut Commit) -> Result<(), StateError> {
         for id in self.touched.drain() {
             if let Some(entry) = self.ledger.get(&id) {
-                let mut bytes = vec![VERSION];
-                // Writing plain data into memory cannot fail.
-                bytes.extend(postcard::to_stdvec(entry).unwrap_or_default());
-                commit.put(LEDGER, &id.to_be_bytes(), &bytes);
+                LEDGER.put(id, entry, commit);
             }
         }
         Ok(())

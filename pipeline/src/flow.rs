@@ -27,8 +27,11 @@ pub struct Stage {
     /// What it appends to: first what it hands on, then what it drops.
     pub writes: &'static [Topic],
     /// Loads its operator for one partition.
-    pub operator: fn(&Store, &Shared, Minute) -> Result<Box<dyn Operator>, StateError>,
+    pub operator: Load,
 }
+
+/// Loads an operator from its store, which stands at a tick.
+pub type Load = fn(&Store, &Shared, Minute) -> Result<Box<dyn Operator>, StateError>;
 
 /// What the operators of a job share; none of it changes while the job runs.
 pub struct Shared {

@@ -79,7 +79,8 @@ impl Job {
             let (log, checkpoints) = (as_log.clone(), dir.checkpoints());
             Ok(Box::new(Task::open(stage, task, options.partitions, store, log, checkpoints, &shared)?))
         };
-        let folding: Vec<_> = FLOW.iter().flat_map(|s| dir.tasks_of(s.id).into_iter().map(move |t| (s, t))).collect();
+        let folding: Vec<_> =
+            FLOW.iter().flat_map(|s| dir.tasks_of(s.id).into_iter().map(move |t| (s, t))).collect();
         let mut tasks = in_parallel(&folding, |(stage, task)| open_task(stage, *task))?;
         let flow = tasks.iter().map(|t| t.status()).collect();
         let store = open(StageId::Accounts, 0)?;
@@ -197,8 +198,9 @@ fn in_parallel<T: Sync, R: Send>(
 ) -> Result<Vec<R>, JobError> {
     std::thread::scope(|scope| {
         let chunks = items.chunks(items.len().div_ceil(OPENERS).max(1));
-        let threads: Vec<_> =
-            chunks.map(|chunk| scope.spawn(|| chunk.iter().map(&open).collect::<Result<Vec<R>, _>>())).collect();
+        let threads: Vec<_> = chunks
+            .map(|chunk| scope.spawn(|| chunk.iter().map(&open).collect::<Result<Vec<R>, _>>()))
+            .collect();
         let mut all = Vec::with_capacity(items.len());
         for thread in threads {
             all.extend(thread.join().map_err(|_| JobError::Panicked)??);

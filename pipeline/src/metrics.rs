@@ -17,7 +17,7 @@ const LAG: &str = "weir_lag_records";
 const MINIMAL_OFFSET: &str = "weir_minimal_successful_offset";
 const TICK: &str = "weir_last_tick_seconds";
 const LATENCY: &str = "weir_batch_duration_seconds";
-const CPU: &str = "weir_stage_cpu_seconds_total";
+const CPU: &str = "weir_task_cpu_seconds";
 const COLLECTED: &str = "weir_collected_bytes_total";
 const TOPIC_SIZE: &str = "weir_topic_size_bytes";
 const SST: &str = "weir_rocksdb_sst_bytes";
@@ -47,8 +47,16 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "The input offset below which everything is processed and acknowledged downstream."
     );
     describe_gauge!(TICK, Unit::Seconds, "The newest tick seen, as the Unix time of its minute.");
-    describe_histogram!(LATENCY, Unit::Seconds, "Time to fold a batch and hand on its outputs.");
-    describe_counter!(CPU, Unit::Seconds, "CPU time of a stage's turns and commits.");
+    describe_histogram!(
+        LATENCY,
+        Unit::Seconds,
+        "Time to fold a batch and hand on its outputs, by stage and partition."
+    );
+    describe_gauge!(
+        CPU,
+        Unit::Seconds,
+        "CPU time of a task since the start of the process, by stage and partition."
+    );
     describe_counter!(COLLECTED, Unit::Bytes, "Bytes of log files taken in.");
     describe_gauge!(TOPIC_SIZE, Unit::Bytes, "Size of a topic on disk.");
     describe_gauge!(SST, Unit::Bytes, "Size of all table files of all stores.");
@@ -60,7 +68,9 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 
 /// A task has folded a batch.
 pub(crate) fn turn(status: &TaskStatus, took: Duration) {
-    histogram!(LATENCY, "stage" => status.task.stage.name()).record(took.as_secs_f64());
+    let labels =
+        [("stage", status.task.stage.name().to_owned()), ("partition", status.task.partition.to_string())];
+    histogram!(LATENCY, &labels).record(took.as_secs_f64());
 }
 
 /// Brings everything up to date that is read rather than counted.
@@ -96,7 +106,7 @@ fn observe_task(status: &TaskStatus, log: &dyn Log) {
     }
     gauge!(MINIMAL_OFFSET, &labels).set(status.position() as f64);
     gauge!(TICK, &labels).set(f64::from(status.last_tick()) * 60.0);
-    counter!(CPU, &labels).absolute(status.cpu_ns() / 1_000_000_000);
+    gauge!(CPU, &labels).set(status.cpu_ns() as f64 / 1e9);
     if let Some(topic) = status.reads {
         gauge!(LAG, &labels).set(status.lag(log, topic) as f64);
     }

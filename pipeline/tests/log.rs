@@ -57,7 +57,8 @@ fn numbers(log: &dyn Log, partition: u32, from: u64) -> Vec<u64> {
 }
 
 fn segments(dir: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(dir.join(TOPIC.name())).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(dir.join(TOPIC.name())).unwrap().map(|e| e.unwrap().path()).collect();
     files.sort();
     files
 }
@@ -108,7 +109,8 @@ fn a_tail_cut_at_any_byte_is_cut_to_whole_batches_and_goes_on() {
             }
             fs::write(&file, &torn).unwrap();
             let log = EmbeddedLog::open(dir.path(), 1, whole).unwrap();
-            let intact = sizes.iter().filter(|s| **s <= cut).count() as u64 - u64::from(damage && cut == sizes[2]);
+            let intact =
+                sizes.iter().filter(|s| **s <= cut).count() as u64 - u64::from(damage && cut == sizes[2]);
             assert_eq!(numbers(&log, 0, 0), (0..4 * intact).collect::<Vec<_>>(), "cut at {cut}");
             append(&log, 0, batch(4 * intact, 2));
             assert_eq!(numbers(&log, 0, 0), (0..4 * intact + 2).collect::<Vec<_>>());

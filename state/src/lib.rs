@@ -11,6 +11,7 @@ mod meta;
 mod minute_table;
 mod pages;
 mod store;
+pub mod versioned;
 
 pub use checkpoint::{CheckpointDir, Manifest, Retention};
 pub use error::StateError;

@@ -80,6 +80,9 @@ fn run_config(path: &Path, after_outage: bool) -> Result<(), Failure> {
     let config = Config::load(path).map_err(Failure::usage)?;
     let mut options = options_of(&config).map_err(refused)?;
     options.after_outage = after_outage;
+    if options.files.is_empty() {
+        tracing::warn!("{} has no [[source]]: nothing will come in", path.display());
+    }
     let metrics = crate::metrics::install()?;
     let job = Arc::new(Job::open(options).map_err(refused)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

@@ -19,8 +19,11 @@ use weir_state::{Commit, Durability, Store, TaskMeta};
 const TABLE: u8 = 1;
 const TAKEN: &[u8] = b"taken";
 
-/// Reads and checks an accounts file: its commands with their byte positions, and its bytes.
-pub fn read(path: &Path) -> Result<(Vec<(u64, AccountOpen)>, Vec<u8>), JobError> {
+/// Commands with the byte positions of their lines.
+type Commands = Vec<(u64, AccountOpen)>;
+
+/// Reads and checks an accounts file: its commands, and its bytes.
+pub fn read(path: &Path) -> Result<(Commands, Vec<u8>), JobError> {
     let error = |problem: String| JobError::Accounts { path: path.to_owned(), problem };
     let bytes = std::fs::read(path).map_err(|e| error(format!("cannot be read: {e}")))?;
     let text = std::str::from_utf8(&bytes).map_err(|e| error(format!("is not UTF-8 text: {e}")))?;
@@ -30,7 +33,7 @@ pub fn read(path: &Path) -> Result<(Vec<(u64, AccountOpen)>, Vec<u8>), JobError>
 
 /// The task.
 pub struct AccountsTask {
-    commands: Vec<(u64, AccountOpen)>,
+    commands: Commands,
     /// Length and CRC-32C of the whole file, as it will have been taken in.
     file: (u64, u32),
     log: Arc<dyn Log>,

@@ -13,7 +13,7 @@ use super::files::FileState;
 use crate::error::JobError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use weir_state::{Commit, Durability, StateError, Store};
+use weir_state::{Commit, Durability, Store, versioned};
 
 const STATE: u8 = 1;
 const PLANS: u8 = 2;
@@ -101,17 +101,9 @@ impl Plan {
 }
 
 fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    // Writing plain data into memory cannot fail.
-    let mut out = vec![VERSION];
-    out.extend(postcard::to_stdvec(value).unwrap_or_default());
-    out
+    versioned::encode(VERSION, value)
 }
 
 fn decode<T: DeserializeOwned>(store: &Store, bytes: &[u8]) -> Result<T, JobError> {
-    let value = match bytes.split_first() {
-        Some((&VERSION, body)) => postcard::from_bytes(body).ok(),
-        _ => None,
-    };
-    let path = store.dir().to_owned();
-    Ok(value.ok_or(StateError::Format { path, what: "the state of collect" })?)
+    Ok(versioned::decode(store, VERSION, "the state of collect", bytes)?)
 }
