@@ -1,1 +1,34 @@
-//! x
+//! What the end-to-end tests share. They see Weir as its users do: they start the `weir` binary,
+//! read its topics with `weir tap`, and compare what was billed with what the log lines call for.
+//!
+//! Nothing here calls the code under test. [`Input`] reads the log lines and knows the rules,
+//! [`Taps`] reads what came out, and [`Audit`] names every way in which the two disagree.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails at the place")]
+
+mod ad;
+mod audit;
+mod bill;
+mod compare;
+mod expect;
+mod input;
+mod job;
+mod kills;
+mod ledger;
+mod longrun;
+mod process;
+mod rules;
+mod scratch;
+mod taps;
+mod windows;
+
+pub use ad::{Ad, accounts_csv};
+pub use audit::{Audit, assert_sound, assert_summary, run_soundly};
+pub use bill::bill;
+pub use compare::{assert_same_charges, assert_same_dropped, assert_same_where_certain};
+pub use input::{Account, Event, Input};
+pub use job::{Dataset, Job, Summary};
+pub use kills::{Killed, finish_under_kills};
+pub use longrun::LongRun;
+pub use process::{Done, LIMIT, Weir, weir};
+pub use scratch::{Rng, Scratch, free_port, now_ms};
+pub use taps::{Charge, Dropped, Nanos, Taps, count, tap};

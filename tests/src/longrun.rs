@@ -1,0 +1,141 @@
+//! The long-running job: its configuration, its restarts, and waiting for it to catch up.
+
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::input::Input;
+use crate::process::{Done, Weir, weir};
+use crate::scratch::{Scratch, free_port};
+use crate::taps::{Taps, count};
+
+const CATCH_UP: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(100);
+/// How long a job may take to stop when it is asked to.
+const STOP: Duration = Duration::from_secs(30);
+
+/// A job that follows files, and its lives one after the other.
+pub struct LongRun {
+    config: PathBuf,
+    data_dir: PathBuf,
+    accounts: String,
+    metrics: u16,
+    weir: Option<Weir>,
+    lines: Vec<String>,
+}
+
+impl LongRun {
+    /// Writes the configuration of a job with these sources; does not start it.
+    pub fn new(scratch: &Scratch, sources: &[PathBuf], accounts: &str) -> Self {
+        let metrics = free_port();
+        let data_dir = scratch.path("data");
+        let accounts_file = scratch.write("accounts.csv", accounts);
+        let sources: String = sources.iter().map(|path| format!("[[source]]\npath = {path:?}\n\n")).collect();
+        let config = format!(
+            "data_dir = {data_dir:?}\npartitions = 4\nthreads = 2\n\n{sources}\
+             [accounts]\nfile = {accounts_file:?}\n\n\
+             [listen]\nmetrics = \"127.0.0.1:{metrics}\"\ncontrol = \"off\"\n"
+        );
+        Self {
+            config: scratch.write("weir.toml", config),
+            data_dir,
+            accounts: accounts.to_owned(),
+            metrics,
+            weir: None,
+            lines: Vec::new(),
+        }
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Where the job keeps everything.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The port of `/metrics`.
+    pub fn metrics_port(&self) -> u16 {
+        self.metrics
+    }
+
+    /// Starts the job, or starts it again.
+    pub fn start(&mut self) {
+        let mut command = weir();
+        command.arg("run").arg("--config").arg(&self.config);
+        self.weir = Some(Weir::start(&mut command));
+    }
+
+    /// Asks the job to stop with a signal such as `TERM`, once it is up, and expects that it does.
+    #[track_caller]
+    pub fn stop(&mut self, signal: &str) -> Done {
+        self.wait_until_up();
+        let weir = self.weir.take().unwrap();
+        weir.signal(signal);
+        let limit = weir.age() + STOP;
+        weir.wait_at_most(limit).ok()
+    }
+
+    /// Ends the job with `kill -9`.
+    #[track_caller]
+    pub fn kill9(&mut self) {
+        let done = self.weir.take().unwrap().kill9();
+        assert_eq!(done.code, None, "it had ended before the kill: {}", done.stderr);
+    }
+
+    /// Tells that the job is to find these lines from now on; the test writes them itself.
+    pub fn expect(&mut self, lines: &[String]) {
+        self.lines.extend_from_slice(lines);
+    }
+
+    /// Waits until each expected line has led to a record, and fails when more records appear.
+    #[track_caller]
+    pub fn settle(&mut self) {
+        let deadline = Instant::now() + CATCH_UP;
+        loop {
+            self.assert_alive();
+            let records = self.records();
+            if records == self.lines.len() {
+                return;
+            }
+            let expected = self.lines.len();
+            assert!(records < expected, "{records} records of {expected} lines");
+            assert!(Instant::now() < deadline, "{records} records of {expected} lines after {CATCH_UP:?}");
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// All expected lines and what came of them, for the audit.
+    #[track_caller]
+    pub fn result(&self) -> (Input, Taps) {
+        let input = Input::of(&self.lines, &self.accounts);
+        (input, Taps::read(&self.data_dir))
+    }
+
+    /// A process that has only just begun to start is ended by a signal like any other.
+    #[track_caller]
+    fn wait_until_up(&mut self) {
+        let deadline = Instant::now() + CATCH_UP;
+        while TcpStream::connect(("127.0.0.1", self.metrics)).is_err() {
+            self.assert_alive();
+            assert!(Instant::now() < deadline, "not up after {CATCH_UP:?}");
+            std::thread::sleep(POLL);
+        }
+        std::thread::sleep(POLL);
+    }
+
+    fn records(&self) -> usize {
+        let of = |topic| count(topic, &self.data_dir).unwrap_or(0);
+        of("charges") + of("dropped")
+    }
+
+    #[track_caller]
+    fn assert_alive(&mut self) {
+        if !self.weir.as_mut().unwrap().is_alive() {
+            let done = self.weir.take().unwrap().wait();
+            panic!("the job ended by itself: {done:?}");
+        }
+    }
+}
