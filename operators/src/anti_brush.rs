@@ -10,7 +10,7 @@ use crate::partition;
 use crate::rules::Rules;
 use crate::{Operator, OperatorError, unexpected};
 use std::sync::Arc;
-use weir_proto::{DropReason, Event, Minute, Record, StageId};
+use weir_proto::{DropReason, Event, Minute, Record, StageId, pair_key};
 use weir_state::{Commit, MinuteTable, StateError, Store};
 
 const FLOODS: u8 = 1;
@@ -30,7 +30,7 @@ pub struct AntiBrush {
     seen: BotCache,
     now: Minute,
     /// Per minute and (ip, ad): events, counted up to one above the limit.
-    floods: MinuteTable<24, 2>,
+    floods: MinuteTable<16, 2>,
 }
 
 impl AntiBrush {
@@ -57,9 +57,7 @@ impl AntiBrush {
         if !self.lists.networks.is_empty() && self.lists.networks.contains(event.ip()) {
             return Ok(Some(DropReason::Datacenter));
         }
-        let mut key = [0; 24];
-        key[..16].copy_from_slice(&event.ip_bytes());
-        key[16..].copy_from_slice(&event.ad_id().to_le_bytes());
+        let key = pair_key(&event.ip_bytes(), event.ad_id());
         let limit = self.rules.max_per_ip_ad_minute;
         let flood = self.floods.update(store, minute, &key, |count| count_up(count, limit))?;
         Ok(flood.then_some(DropReason::Flood))

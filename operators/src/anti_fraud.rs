@@ -11,7 +11,7 @@ use crate::partition;
 use crate::rules::Rules;
 use crate::{Operator, OperatorError, unexpected};
 use std::sync::Arc;
-use weir_proto::{DropReason, Event, EventKind, Minute, Record, StageId, user_key};
+use weir_proto::{DropReason, Event, EventKind, Minute, Record, StageId, pair_key, user_key};
 use weir_state::{Commit, Identity, IdentityTable, MinuteTable, StateError, Store};
 
 const VERDICTS: u8 = 1;
@@ -29,7 +29,7 @@ pub struct AntiFraud {
     /// Per minute and user: clicks, then different ads in each ten seconds (seven counters of u16).
     users: MinuteTable<16, 14>,
     /// Per minute and (user, ad): events (u16), then a bit for each ten seconds in which it counted.
-    user_ads: MinuteTable<24, 3>,
+    user_ads: MinuteTable<16, 3>,
 }
 
 impl AntiFraud {
@@ -69,9 +69,7 @@ impl AntiFraud {
         let rules = &self.rules;
         let user = user_key(event.user_id());
         let tenth = ((event.event_time_ms() % Minute::MILLIS) / TEN_SECONDS_MS) as usize;
-        let mut key = [0; 24];
-        key[..16].copy_from_slice(&user);
-        key[16..].copy_from_slice(&event.ad_id().to_le_bytes());
+        let key = pair_key(&user, event.ad_id());
         let mut counted = false;
         let ad_rate = self.user_ads.update(store, minute, &key, |value| {
             let [low, high, tenths] = *value;

@@ -20,7 +20,7 @@ use weir_proto::{Producer, StageId};
 use weir_state::{Retention, Store};
 
 /// Block cache of all stores together, in bytes.
-const BLOCK_CACHE: usize = 128 << 20;
+const BLOCK_CACHE: usize = 64 << 20;
 
 /// What a job needs to know.
 pub struct JobOptions {

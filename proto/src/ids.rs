@@ -82,6 +82,14 @@ pub fn user_key(user_id: &str) -> [u8; 16] {
     xxh3_128(user_id.as_bytes()).to_le_bytes()
 }
 
+/// The key under which the counters of a pair are kept: XXH3-128 of a 16-byte key and an ad.
+pub fn pair_key(first: &[u8; 16], ad_id: u64) -> [u8; 16] {
+    let mut both = [0; 24];
+    both[..16].copy_from_slice(first);
+    both[16..].copy_from_slice(&ad_id.to_le_bytes());
+    xxh3_128(&both).to_le_bytes()
+}
+
 /// The partition, of `count`, for a key of bytes. Part of the on-disk contract: never change it.
 pub fn route_bytes(key: &[u8], count: u32) -> u32 {
     scale(xxh3_64(key), count)

@@ -26,12 +26,17 @@ pub struct Identity<'a> {
 }
 
 impl Identity<'_> {
-    fn timed(&self) -> Option<(Minute, [u8; 24])> {
+    /// The minute that a ULID names, and within it: its millisecond, its random bits, the advertiser.
+    fn timed(&self) -> Option<(Minute, [u8; 20])> {
         let Guid::Ulid(id) = self.guid else { return None };
-        let mut key = [0; 24];
-        key[..16].copy_from_slice(&id.to_le_bytes());
-        key[16..].copy_from_slice(&self.advertiser_id.to_le_bytes());
-        self.guid.minute().map(|m| (m, key))
+        let ms = (id >> 80) as u64;
+        // Minutes of 32 bits end in the year 10136; a ULID may name a later one.
+        let minute = u32::try_from(ms / Minute::MILLIS).ok()?;
+        let mut key = [0; 20];
+        key[..2].copy_from_slice(&((ms % Minute::MILLIS) as u16).to_le_bytes());
+        key[2..12].copy_from_slice(&id.to_le_bytes()[..10]);
+        key[12..].copy_from_slice(&self.advertiser_id.to_le_bytes());
+        Some((Minute(minute), key))
     }
 
     fn by_text(&self) -> Vec<u8> {
@@ -52,7 +57,7 @@ impl Identity<'_> {
 
 /// Remembers one byte, the verdict, for each identity.
 pub struct IdentityTable {
-    timed: MinuteTable<24, 1>,
+    timed: MinuteTable<20, 1>,
     untimed: u8,
     /// Untimed identities since the last commit, with their minute.
     fresh: HashMap<Vec<u8>, (u8, Minute)>,

@@ -37,10 +37,13 @@ impl Shared {
         let mut o = Options::default();
         o.create_if_missing(true);
         o.set_block_based_table_factory(&table);
-        o.set_write_buffer_size(4 * MIB);
-        o.set_max_write_buffer_number(3);
-        // Each checkpoint flushes a small file, and much of it is deleted by minute before long.
-        o.set_level_zero_file_num_compaction_trigger(8);
+        o.set_write_buffer_size(2 * MIB);
+        o.set_max_write_buffer_number(4);
+        // Each checkpoint flushes a small file, and most of it is deleted by minute before long:
+        // compacting it earlier would rewrite what is about to die.
+        o.set_level_zero_file_num_compaction_trigger(24);
+        o.set_level_zero_slowdown_writes_trigger(64);
+        o.set_level_zero_stop_writes_trigger(96);
         o.set_target_file_size_base(16 * MIB as u64);
         o.set_max_background_jobs(2);
         o.set_max_open_files(64);

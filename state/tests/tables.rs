@@ -91,6 +91,8 @@ fn an_identity_is_found_whatever_time_it_claims_and_forgotten_after_its_time() {
     let ulid = "01KDWFZY7JAJ06BJH5MKP4EFSR";
     let own = at(ulid, 0).guid.minute().unwrap().0;
     let cases = [at(ulid, own), at("01KDWFZY7JAJ06BJH5MKP4EFSS", own + 5000), at("plain", own)];
+    let unlike =
+        [at("01KDWFZY7JAJ06BJH5MKP4EFSQ", own), at("01KDWFZY7KAJ06BJH5MKP4EFSR", own), at("plaim", own)];
     let mut number = 0;
     let mut commit = |table: &mut IdentityTable| {
         number += 1;
@@ -109,6 +111,9 @@ fn an_identity_is_found_whatever_time_it_claims_and_forgotten_after_its_time() {
             assert_eq!(table.get(&store, &Identity { advertiser_id: 8, ..*id }).unwrap(), None);
             commit(&mut table);
         }
+    }
+    for id in &unlike {
+        assert_eq!(table.get(&store, id).unwrap(), None, "{id:?} is another one");
     }
     for minute in own..own + 70 {
         table.tick(Minute(minute));

@@ -67,7 +67,6 @@ fn attempt(job: &Job<'_>, work: f64, rng: &mut Rng) -> Option<Killed> {
         weir.kill9();
         if kill.is_multiple_of(LOOK_EVERY) {
             charges = look(&job.data_dir, charges);
-            eprintln!("{kill} {charges} {start:?}");
         }
     }
     let (summary, kills) = (job.run(), KILLS);

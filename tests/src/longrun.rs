@@ -46,6 +46,12 @@ impl LongRun {
         }
     }
 
+    /// Appends sections to the configuration.
+    pub fn configure(&self, sections: &str) {
+        let config = std::fs::read_to_string(&self.config).unwrap();
+        std::fs::write(&self.config, config + sections).unwrap();
+    }
+
     /// The configuration file.
     pub fn config(&self) -> &Path {
         &self.config

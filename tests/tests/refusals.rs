@@ -100,6 +100,13 @@ fn a_wrong_configuration_is_refused_by_its_line() {
 }
 
 #[test]
+fn the_example_configuration_is_accepted() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/weir.example.toml");
+    let mut command = weir();
+    Weir::start(command.args(["config", "check", example])).wait().ok();
+}
+
+#[test]
 fn a_contradiction_in_the_configuration_names_both_sides() {
     let scratch = Scratch::new("contradiction");
     let contradiction = "[time]\nallowed_lateness = \"4d\"\ndedup_retention = \"1d\"\n";
@@ -133,7 +140,8 @@ fn a_tap_of_nothing_says_so() {
 fn config(scratch: &Scratch, end: &str) -> String {
     scratch.write("front.log", "");
     let job = LongRun::new(scratch, &[scratch.path("front.log")], HEADER);
-    std::fs::read_to_string(job.config()).unwrap() + end
+    job.configure(end);
+    std::fs::read_to_string(job.config()).unwrap()
 }
 
 fn check(scratch: &Scratch, text: &str) -> Done {

@@ -28,7 +28,7 @@ impl Default for LogOptions {
             codec: Codec::Lz4,
             segment_bytes: 128 << 20,
             sync_interval: Duration::from_millis(5),
-            tail_bytes: 32 << 20,
+            tail_bytes: 24 << 20,
         }
     }
 }

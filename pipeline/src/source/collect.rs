@@ -28,7 +28,7 @@ use weir_state::{CheckpointDir, Commit, Durability, Store, TaskMeta};
 /// Turns that may wait for durability.
 const IN_FLIGHT: usize = 4;
 /// Records that may wait anywhere in the flow before collect pauses.
-const ENOUGH: u64 = 100_000;
+const ENOUGH: u64 = 80_000;
 /// How often growing files are looked at.
 const POLL: Duration = Duration::from_millis(100);
 /// How often new files are looked for.
