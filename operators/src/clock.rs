@@ -1,15 +1,16 @@
 //! The event-time clock of a finite run: which minute it is when minutes are those of the events.
 //!
-//! The clock is the newest plausible event time. A time far ahead of it is believed only if most of
-//! the events that follow agree; otherwise it is an absurd one, and must not expire everything.
+//! The clock is the newest plausible event time. A time ahead of it moves it only if it is close or
+//! most of the events that follow agree; one that is days ahead of all others is an absurd one. Neither
+//! may expire what others still need.
 
 use crate::rules::Rules;
 use weir_proto::Minute;
 
 /// Events looked at behind a surprising one.
 pub const LOOKAHEAD: usize = 16;
-/// A gap that the last event of a source may make on its own.
-const LONE_GAP_MS: u64 = 24 * 60 * Minute::MILLIS;
+/// How far ahead of the others the time of an event may be in a finite run, in minutes.
+pub const FINITE_AHEAD: u32 = 24 * 60;
 /// 2000-01-01 and 2100-01-01: no ad was billed before or will be for a while.
 const PLAUSIBLE_MS: std::ops::Range<u64> = 946_684_800_000..4_102_444_800_000;
 
@@ -29,12 +30,11 @@ pub enum Verdict {
 pub struct Clock(pub u64);
 
 impl Clock {
-    /// Judges a time against the clock without moving it.
-    pub fn judge(self, time_ms: u64, rules: &Rules) -> Verdict {
-        let minutes = |m: u32| u64::from(m) * Minute::MILLIS;
-        if !PLAUSIBLE_MS.contains(&time_ms) || time_ms > self.0.saturating_add(minutes(rules.max_ahead)) {
+    /// Judges a time against the clock, which it may be ahead of by so many minutes.
+    pub fn judge(self, time_ms: u64, ahead: u32, rules: &Rules) -> Verdict {
+        if !PLAUSIBLE_MS.contains(&time_ms) || time_ms > self.0.saturating_add(millis(ahead)) {
             Verdict::Absurd
-        } else if time_ms < self.0.saturating_sub(minutes(rules.allowed_lateness)) {
+        } else if time_ms < self.0.saturating_sub(millis(rules.allowed_lateness)) {
             Verdict::TooLate
         } else {
             Verdict::InTime
@@ -47,7 +47,7 @@ impl Clock {
         if !PLAUSIBLE_MS.contains(&time_ms) {
             return;
         }
-        if self.0 != 0 && self.judge(time_ms, rules) != Verdict::Absurd {
+        if self.0 != 0 && time_ms <= self.0 + millis(rules.max_ahead) {
             self.0 = self.0.max(time_ms);
             return;
         }
@@ -62,16 +62,17 @@ impl Clock {
     }
 
     fn confirmed(self, time_ms: u64, following: &[u64], rules: &Rules) -> bool {
-        if self.judge(time_ms, rules) != Verdict::Absurd {
-            return true;
-        }
-        let slack = u64::from(rules.max_ahead) * Minute::MILLIS;
+        let slack = millis(rules.max_ahead);
         let agreeing = following.iter().filter(|t| **t + slack >= time_ms).count();
         match following.len() {
-            0 => time_ms <= self.0 + LONE_GAP_MS,
-            n => agreeing * 2 > n,
+            0 => time_ms <= self.0 + millis(FINITE_AHEAD),
+            n => time_ms <= self.0 + slack || agreeing * 2 > n,
         }
     }
+}
+
+fn millis(minutes: u32) -> u64 {
+    u64::from(minutes) * Minute::MILLIS
 }
 
 fn median(first: u64, following: &[u64]) -> u64 {
@@ -96,7 +97,7 @@ mod tests {
             .map(|(i, t)| {
                 let end = times.len().min(i + 1 + LOOKAHEAD);
                 clock.advance(*t, || times[i + 1..end].to_vec(), &rules);
-                clock.judge(*t, &rules)
+                clock.judge(*t, FINITE_AHEAD, &rules)
             })
             .collect()
     }
@@ -110,6 +111,7 @@ mod tests {
         assert_eq!(run(&[T + far, T, T + 1, T + 2]), [Absurd, InTime, InTime, InTime]);
         assert_eq!(run(&[T, T + far, T + far + 1, T + far + 2]), [InTime; 4]);
         assert_eq!(run(&[T, T + 60 * MIN]), [InTime, InTime]);
+        assert_eq!(run(&[T, T + 60 * MIN, T + 1, T + 2]), [InTime; 4], "ahead, but not absurdly");
         assert_eq!(run(&[T, T + two_days]), [InTime, Absurd]);
         assert_eq!(run(&[T, T + 1, T - two_days]), [InTime, InTime, TooLate]);
         assert_eq!(run(&[0, T, u64::MAX, T]), [Absurd, InTime, Absurd, InTime]);

@@ -3,7 +3,7 @@
 //!
 //! Checks, in this order: the JSON and its types, the limits of the fields, the time.
 
-use crate::clock::{Clock, LOOKAHEAD, Verdict};
+use crate::clock::{Clock, FINITE_AHEAD, LOOKAHEAD, Verdict};
 use crate::outbox::Outbox;
 use crate::partition;
 use crate::rules::Rules;
@@ -14,6 +14,9 @@ use weir_proto::{Billing, DropReason, Dropped, EventKind, Guid, Minute, NewEvent
 
 /// The longest line that is read, in bytes.
 pub const MAX_LINE: usize = 1 << 20;
+
+/// How deeply the values of a line may be nested.
+const MAX_DEPTH: usize = 32;
 
 /// A line as ad front ends log it. Unknown fields are ignored.
 #[derive(Deserialize)]
@@ -100,7 +103,7 @@ impl Collect {
             out.taken();
             let event = parsed.as_ref().map_err(Clone::clone).and_then(|line| {
                 let event = line.event(ingest_time_ms)?;
-                self.in_time(event.event_time_ms, rules)?;
+                self.in_time(event.event_time_ms, time, rules)?;
                 Ok(event)
             });
             match event {
@@ -135,8 +138,12 @@ impl Collect {
         out.tick(minute);
     }
 
-    fn in_time(&self, time_ms: u64, rules: &Rules) -> Result<(), Bad> {
-        match self.clock.judge(time_ms, rules) {
+    fn in_time(&self, time_ms: u64, source: TimeSource, rules: &Rules) -> Result<(), Bad> {
+        let ahead = match source {
+            TimeSource::Events => FINITE_AHEAD,
+            TimeSource::Wall(_) => rules.max_ahead,
+        };
+        match self.clock.judge(time_ms, ahead, rules) {
             Verdict::InTime => Ok(()),
             Verdict::TooLate => Err(Bad(
                 DropReason::TooLate,
@@ -166,9 +173,34 @@ fn parse(line: &[u8]) -> Result<Line<'_>, Bad> {
     if line.len() > MAX_LINE {
         return Err(malformed(format!("the line is longer than {MAX_LINE} bytes")));
     }
+    if line.first() != Some(&b'{') {
+        return Err(malformed("not a JSON object".to_owned()));
+    }
+    if is_nested_too_deeply(line) {
+        return Err(malformed(format!("nested deeper than {MAX_DEPTH} levels")));
+    }
     sonic_rs::from_slice(line).map_err(|e| {
         let text = e.to_string();
         malformed(text.lines().next().unwrap_or("not a JSON object").to_owned())
+    })
+}
+
+/// Whether reading a line could exhaust the stack. Few brackets, as in every honest line, cannot.
+fn is_nested_too_deeply(line: &[u8]) -> bool {
+    if memchr::memchr2_iter(b'{', b'[', line).take(MAX_DEPTH + 1).count() <= MAX_DEPTH {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    line.iter().any(|byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => depth += 1,
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > MAX_DEPTH
     })
 }
 

@@ -50,7 +50,8 @@ fn collect(lines: &[Vec<u8>], time: TimeSource) -> (u32, Vec<(String, Vec<u8>)>)
 fn a_good_line_passes_with_unknown_fields_and_escapes() {
     let more = GOOD
         .replace("\"ua\":\"Mozilla/5.0\"", "\"ua\":\"Moz\\u0069lla \\\"x\\\"\",\"new_field\":{\"a\":[1]}");
-    assert_eq!(collect(&[GOOD.into(), more.into()], TimeSource::Events), (2, vec![]));
+    let brackets = GOOD.replace("Mozilla", &"[{\\\"".repeat(50));
+    assert_eq!(collect(&[GOOD.into(), more.into(), brackets.into()], TimeSource::Events), (3, vec![]));
 }
 
 #[test]
@@ -59,7 +60,12 @@ fn every_bad_line_is_dropped_with_its_reason_and_first_bytes() {
     let mut not_utf8 = GOOD.as_bytes().to_vec();
     not_utf8[GOOD.find("Mozilla").unwrap()] = 0xff;
     let cases: Vec<(Vec<u8>, &str)> = vec![
-        (b"[warn] upstream timed out".to_vec(), "malformed: "),
+        (b"[warn] upstream timed out".to_vec(), "malformed: not a JSON object"),
+        (vec![b'['; 200_000], "malformed: not a JSON object"),
+        (
+            change("{\"guid\"", &format!("{{\"x\":{},\"guid\"", "[".repeat(200_000))),
+            "malformed: nested deeper than 32",
+        ),
         (GOOD.as_bytes()[..200].to_vec(), "malformed: "),
         (not_utf8, "malformed: "),
         (vec![b'x'; 10 << 20], "malformed: the line is longer than 1048576 bytes"),

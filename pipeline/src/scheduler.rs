@@ -37,7 +37,7 @@ pub trait Work: Send {
     fn work(&mut self, need: Need) -> Result<(), JobError>;
     /// What it shows of itself.
     fn status(&self) -> Arc<TaskStatus>;
-    /// Input offset reached, committed or not.
+    /// Records taken so far, committed or not; only differences count.
     fn position(&self) -> u64;
     /// Its store.
     fn store(&self) -> &Store;
@@ -159,7 +159,7 @@ fn timed(task: &mut dyn Work, need: Need) -> Result<(), JobError> {
     let (cpu, wall, before) = (thread_cpu_ns(), Instant::now(), task.position());
     let result = task.work(need);
     let (status, records) = (task.status(), task.position() - before);
-    status.spent(thread_cpu_ns() - cpu, if status.reads.is_some() { records } else { 0 });
+    status.spent(thread_cpu_ns() - cpu, records);
     if matches!(need, Need::Turn(_)) {
         crate::metrics::turn(&status, wall.elapsed());
     }

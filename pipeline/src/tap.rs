@@ -121,13 +121,13 @@ fn value_of(record: &Record<'_>, place: Place) -> Value {
         Record::AccountOpen(open) => object(json!({
             "command": "account_open",
             "advertiser_id": open.advertiser_id,
-            "daily_budget_nanos": number(open.daily_budget),
-            "balance_nanos": number(open.balance),
+            "daily_budget_nanos": open.daily_budget,
+            "balance_nanos": open.balance,
         })),
         Record::Notice(notice) => object(json!({
             "notice": notice.kind.name(),
             "advertiser_id": notice.advertiser_id,
-            "balance_nanos": number(notice.balance),
+            "balance_nanos": notice.balance,
             "event_time_ms": notice.event_time_ms,
         })),
         Record::Dropped(dropped) => {
@@ -173,11 +173,6 @@ fn object(value: Value) -> Map<String, Value> {
         Value::Object(fields) => fields,
         _ => Map::new(),
     }
-}
-
-/// Amounts are whole numbers in JSON; what does not fit 64 bits becomes a string of digits.
-fn number(amount: Nanos) -> Value {
-    i64::try_from(amount.0).map_or_else(|_| Value::String(amount.0.to_string()), Value::from)
 }
 
 fn kind(kind: EventKind) -> &'static str {

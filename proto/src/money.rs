@@ -57,8 +57,12 @@ impl fmt::Display for Nanos {
 }
 
 impl Serialize for Nanos {
+    /// A whole number; what does not fit 64 bits is a string of digits, as protobuf's JSON has it.
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_i128(self.0)
+        match i64::try_from(self.0) {
+            Ok(n) => s.serialize_i64(n),
+            Err(_) => s.collect_str(&self.0),
+        }
     }
 }
 

@@ -55,6 +55,8 @@ fn refuse_newer_source(dir: &Path, built: SystemTime) {
 pub struct Done {
     /// The exit code; none when a signal ended it.
     pub code: Option<i32>,
+    /// How it ended, in words: the exit code or the signal.
+    pub status: String,
     /// All of standard output.
     pub stdout: String,
     /// All of standard error.
@@ -67,7 +69,8 @@ impl Done {
     /// Fails, with what the process said, unless it ended with exit code 0.
     #[track_caller]
     pub fn ok(self) -> Self {
-        assert_eq!(self.code, Some(0), "weir failed; it said:\n{}\n{}", self.stderr, self.stdout);
+        let Self { status, stderr, stdout, .. } = &self;
+        assert_eq!(self.code, Some(0), "weir ended with {status}; it said:\n{stderr}\n{stdout}");
         self
     }
 
@@ -176,8 +179,10 @@ impl Weir {
     }
 
     fn done(&mut self) -> Done {
+        let status = self.child.wait().unwrap();
         Done {
-            code: self.child.wait().unwrap().code(),
+            code: status.code(),
+            status: status.to_string(),
             stdout: text(&mut self.stdout),
             stderr: text(&mut self.stderr),
             took: self.started.elapsed(),

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use weir_operators::Rules;
 use weir_operators::anti_brush::Lists;
 use weir_operators::bots::BotList;
@@ -84,9 +85,12 @@ fn run_config(path: &Path, after_outage: bool) -> Result<(), Failure> {
         tracing::warn!("{} has no [[source]]: nothing will come in", path.display());
     }
     let metrics = crate::metrics::install()?;
-    let job = Arc::new(Job::open(options).map_err(refused)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(async {
+    let context = runtime.enter();
+    let signals = Signals::catch()?;
+    drop(context);
+    let job = Arc::new(Job::open(options).map_err(refused)?);
+    let result = runtime.block_on(async {
         if let Some(address) = config.listen.metrics {
             let listener =
                 tokio::net::TcpListener::bind(address).await.map_err(|e| cannot_listen(address, &e))?;
@@ -100,13 +104,17 @@ fn run_config(path: &Path, after_outage: bool) -> Result<(), Failure> {
                 }
             });
         }
-        stop_on_signal(&job)?;
+        signals.stop(&job);
         keep_retention(&job);
         tracing::info!("running in {}; stop with SIGTERM or ctrl-c", config.data_dir.display());
         let running = job.clone();
         let result = tokio::task::spawn_blocking(move || running.run()).await?;
         result.map_err(Failure::from)
-    })?;
+    });
+    // What still serves lets go of the job first, so that its stores are closed here.
+    drop(runtime);
+    drop(job);
+    result?;
     tracing::info!("stopped cleanly; a second start goes on from here");
     Ok(())
 }
@@ -131,10 +139,11 @@ fn run_finite(args: &RunArgs) -> Result<(), Failure> {
     options.files = args.input.iter().cloned().map(FileSpec).collect();
     options.accounts.clone_from(&args.accounts);
     options.finite = true;
-    let job = Arc::new(Job::open(options).map_err(refused)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let _context = runtime.enter();
-    stop_on_signal(&job)?;
+    let context = runtime.enter();
+    let signals = Signals::catch()?;
+    let job = Job::open(options).map_err(refused)?;
+    signals.stop(&job);
     let progress = Progress::start(&args.input, job.progress());
     let result = job.run();
     drop(progress);
@@ -145,8 +154,9 @@ fn run_finite(args: &RunArgs) -> Result<(), Failure> {
     }
     job.keep()?;
     let stages = stage_times(&job);
-    runtime.shutdown_background();
     drop(job);
+    drop(context);
+    drop(runtime);
     summarize(args, elapsed, &stages, &config.data_dir)
 }
 
@@ -245,20 +255,32 @@ fn options_of(config: &Config) -> Result<JobOptions, JobError> {
     })
 }
 
-/// The first signal stops the job cleanly.
-fn stop_on_signal(job: &Arc<Job>) -> Result<(), Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let scheduler = job.scheduler();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        tracing::info!("stopping");
-        scheduler.stop();
-    });
-    Ok(())
+/// SIGTERM and SIGINT, caught from the beginning of a run on.
+struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self, Failure> {
+        Ok(Signals { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    /// The first signal stops the job cleanly. The job is not kept alive by it: its stores must be
+    /// closed before the process ends.
+    fn stop(mut self, job: &Job) {
+        let scheduler = Arc::downgrade(&job.scheduler());
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = self.term.recv() => {}
+                _ = self.int.recv() => {}
+            }
+            if let Some(scheduler) = scheduler.upgrade() {
+                tracing::info!("stopping");
+                scheduler.stop();
+            }
+        });
+    }
 }
 
 fn keep_retention(job: &Arc<Job>) {
