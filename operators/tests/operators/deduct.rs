@@ -1,9 +1,6 @@
 //! Deduct and post-process against a model ledger of a few lines.
-#![allow(clippy::unwrap_used)] // a test may stop at the first thing that is wrong
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,9 +1,6 @@
 //! Anti-brush and anti-fraud: each rule at its limit, and the order of the checks.
-#![allow(clippy::unwrap_used)] // a test may stop at the first thing that is wrong
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use std::sync::Arc;
 use weir_operators::Operator;
 use weir_operators::anti_brush::{AntiBrush, Lists};

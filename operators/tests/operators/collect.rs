@@ -1,5 +1,4 @@
 //! Collect: every kind of bad line has its reason, and nothing is lost.
-#![allow(clippy::unwrap_used)] // a test may stop at the first thing that is wrong
 
 use weir_operators::collect::{Collect, TimeSource};
 use weir_operators::{DROPPED, MAIN, Outbox, Rules};

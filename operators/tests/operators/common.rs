@@ -1,5 +1,4 @@
 //! Feeding operators records and looking at what they hand on.
-#![allow(clippy::unwrap_used, dead_code)] // a test may stop at the first thing that is wrong
 
 use std::net::IpAddr;
 use weir_operators::{Operator, Outbox, Rules};
@@ -77,7 +76,7 @@ pub enum Fate {
 
 /// An operator on a store of its own, fed one record at a time.
 pub struct Bench<O> {
-    pub dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
     pub store: Store,
     pub operator: O,
     pub out: Outbox,
@@ -91,7 +90,7 @@ impl<O: Operator> Bench<O> {
         let store = Store::open(dir.path(), &Shared::new(1 << 20)).unwrap();
         let task = Producer { stage, partition: 0, generation: 1 };
         let out = Outbox::resume(&TaskMeta::new(task, outputs, 1, 0));
-        Bench { operator: load(&store), dir, store, out, load, commits: 0 }
+        Bench { operator: load(&store), _dir: dir, store, out, load, commits: 0 }
     }
 
     pub fn feed(&mut self, bytes: &[u8]) -> Fate {
