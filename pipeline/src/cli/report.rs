@@ -38,7 +38,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<(), Failure> {
 /// The report for people.
 pub(super) fn text(summary: &Summary, top: &[AdvertiserBooks]) -> String {
     let mut out = String::new();
-    let mut row = |name: &str, count: u64| out.push_str(&format!("  {name:<22}{:>14}\n", grouped(count)));
+    let mut row = |name: &str, count: u64| out.push_str(&format!("  {name:<30}{:>14}\n", grouped(count)));
     row("events", summary.events);
     row("charged", summary.charged);
     summary.refused.iter().for_each(|(reason, n)| row(&format!("refused {reason}"), *n));
