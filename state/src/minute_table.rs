@@ -251,18 +251,24 @@ impl<const K: usize, const V: usize> MinuteTable<K, V> {
     fn seal_old(&mut self, store: &Store, commit: &mut Commit) -> Result<(), StateError> {
         let oldest_hot = self.now.minus(self.options.hot);
         let mut entries: usize = self.hot.values().map(|h| h.entries.len).sum();
-        while let Some((minute, hot)) = self.hot.first_key_value() {
-            let (minute, len) = (*minute, hot.entries.len);
+        let minutes: Vec<Minute> = self.hot.keys().copied().collect();
+        for minute in minutes {
+            let len = self.hot.get(&minute).map_or(0, |h| h.entries.len);
             let crowded = entries > self.options.max_hot_entries && self.hot.len() > 1;
-            if minute >= oldest_hot && !crowded {
-                break;
-            }
-            if let Some(hot) = self.hot.remove(&minute) {
+            let old = minute < oldest_hot && self.is_worth_sealing(minute, len);
+            if (crowded || old)
+                && let Some(hot) = self.hot.remove(&minute)
+            {
                 self.seal(store, minute, hot, commit)?;
+                entries -= len;
             }
-            entries -= len;
         }
         Ok(())
+    }
+
+    /// A few late entries of a sealed minute stay in memory: sealing it anew rewrites all its pages.
+    fn is_worth_sealing(&self, minute: Minute, entries: usize) -> bool {
+        self.sealed.get(&minute).is_none_or(|pages| entries >= 8 * *pages as usize)
     }
 
     fn seal(

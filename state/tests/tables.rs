@@ -27,7 +27,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn a_minute_table_is_a_map(steps in steps()) {
         let dir = tempfile::tempdir().unwrap();
