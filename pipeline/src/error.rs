@@ -62,6 +62,16 @@ pub enum JobError {
         /// What differs and what to do.
         problem: String,
     },
+    /// The rules are not those that the task has folded with so far.
+    #[error(
+        "{task} has folded its log with other rules than those of the configuration now ([time], [anti_brush], \
+         [anti_fraud] or the network lists): what it folds again after a crash would come out differently. Put \
+         the rules back as they were, or start a new data directory"
+    )]
+    OtherRules {
+        /// The task.
+        task: Producer,
+    },
     /// Another process holds the data directory.
     #[error(
         "the data directory {0} is in use by another weir process; stop that one first, or choose another \

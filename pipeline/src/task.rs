@@ -49,6 +49,9 @@ impl Task {
         let rules = shared.rules.fingerprint();
         let new = || TaskMeta::new(task, stage.writes, partitions as usize, rules);
         let meta = store.meta()?.unwrap_or_else(new);
+        if meta.rules != rules {
+            return Err(JobError::OtherRules { task });
+        }
         let partition = u32::from(task.partition);
         let end = log.high_watermark(stage.reads, partition);
         if meta.position > end {

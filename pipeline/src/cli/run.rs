@@ -197,6 +197,7 @@ fn refused(error: JobError) -> Failure {
     match error {
         JobError::Accounts { .. }
         | JobError::OtherSettings { .. }
+        | JobError::OtherRules { .. }
         | JobError::Setup(_)
         | JobError::ClockJump { .. } => Failure::usage(error),
         other => other.into(),

@@ -101,6 +101,9 @@ impl CollectTask {
         let task = Producer { stage: StageId::Collect, partition: 0, generation: 1 };
         let new = || TaskMeta::new(task, COLLECT_WRITES, partitions as usize, rules.fingerprint());
         let meta = store.meta()?.unwrap_or_else(new);
+        if meta.rules != rules.fingerprint() {
+            return Err(JobError::OtherRules { task });
+        }
         let state = CollectState::load(&store)?;
         let progress = CollectProgress::default();
         progress.bytes.store(state.tape, Ordering::Relaxed);
