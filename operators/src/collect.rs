@@ -9,8 +9,7 @@ use crate::partition;
 use crate::rules::Rules;
 use serde::Deserialize;
 use std::borrow::Cow;
-use std::net::IpAddr;
-use weir_proto::{Billing, DropReason, Dropped, EventKind, Guid, Minute, NewEvent, StageId};
+use weir_proto::{Billing, DropReason, Dropped, EventKind, Guid, Minute, NewEvent, StageId, ip_key};
 
 /// The longest line that is read, in bytes.
 pub const MAX_LINE: usize = 1 << 20;
@@ -110,8 +109,7 @@ impl Collect {
                 Ok(event) => {
                     newest_ms = event.event_time_ms.max(newest_ms);
                     event.encode(&mut scratch);
-                    let ip = ip_bytes(event.ip);
-                    out.emit(partition::by_ip(&ip, out.partitions()), &[&scratch]);
+                    out.emit(partition::by_ip(&ip_key(event.ip), out.partitions()), &[&scratch]);
                 }
                 Err(Bad(reason, detail)) => out.drop_record(&Dropped {
                     stage: StageId::Collect,
@@ -243,12 +241,5 @@ impl Line<'_> {
                 other => return Err(malformed(format!("billing is {other:?}, not cpc or cpm"))),
             },
         })
-    }
-}
-
-fn ip_bytes(ip: IpAddr) -> [u8; 16] {
-    match ip {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-        IpAddr::V6(ip) => ip.octets(),
     }
 }

@@ -64,7 +64,7 @@ impl Task {
             operator: (stage.operator)(&store, shared, meta.last_tick)?,
             outbox: Outbox::resume(&meta),
             outputs: Outputs::resume(log.clone(), &meta)?,
-            checkpoint_due: meta.commits > 0 && meta.tick_position == meta.position && meta.last_tick.0 > 0,
+            checkpoint_due: meta.is_at_tick(),
             log,
             store,
             meta,
@@ -155,7 +155,7 @@ impl Task {
         commit.put_meta(&self.meta);
         self.store.commit(commit, Durability::FromLog)?;
         self.uncommitted = None;
-        self.checkpoint_due = self.meta.tick_position == self.meta.position && self.meta.last_tick.0 > 0;
+        self.checkpoint_due = self.meta.is_at_tick();
         Ok(())
     }
 }

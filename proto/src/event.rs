@@ -13,7 +13,7 @@
 //! ```
 
 use crate::bytes::{array_at, text, u16_at, u32_at, u64_at};
-use crate::ids::Guid;
+use crate::ids::{Guid, ip_key};
 use crate::record::{KIND_EVENT, RecordError};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -201,12 +201,9 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The address as 16 bytes, IPv4 mapped into IPv6 (RFC 4291, 2.5.5.2).
+    /// The address as [`ip_key`] has it.
     pub fn ip_bytes(&self) -> [u8; 16] {
-        match self.ip() {
-            IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-            IpAddr::V6(ip) => ip.octets(),
-        }
+        ip_key(self.ip())
     }
 
     /// The user agent; empty after anti-brush, which is the stage that judges it.

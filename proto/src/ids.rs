@@ -2,6 +2,7 @@
 
 use crate::time::Minute;
 use std::fmt;
+use std::net::IpAddr;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -80,6 +81,14 @@ impl fmt::Display for Guid<'_> {
 /// counters only if their 128-bit hashes met.
 pub fn user_key(user_id: &str) -> [u8; 16] {
     xxh3_128(user_id.as_bytes()).to_le_bytes()
+}
+
+/// An address as 16 bytes, IPv4 mapped into IPv6 (RFC 4291, 2.5.5.2).
+pub fn ip_key(ip: IpAddr) -> [u8; 16] {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        IpAddr::V6(ip) => ip.octets(),
+    }
 }
 
 /// The key under which the counters of a pair are kept: XXH3-128 of a 16-byte key and an ad.

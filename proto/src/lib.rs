@@ -22,7 +22,7 @@ pub use batch::{Batch, BatchBuilder, BatchError, BatchRecord};
 pub use charge::{Charge, Outcome, RefuseReason};
 pub use dropped::{DropReason, Dropped};
 pub use event::{Billing, Event, EventKind, NewEvent};
-pub use ids::{Guid, pair_key, route_bytes, route_id, user_key};
+pub use ids::{Guid, ip_key, pair_key, route_bytes, route_id, user_key};
 pub use money::{MoneyError, Nanos};
 pub use notice::{Notice, NoticeKind};
 pub use provenance::{Producer, Provenance, StageId, Topic};

@@ -103,6 +103,11 @@ impl TaskMeta {
         }
     }
 
+    /// Whether this is the state right behind the newest tick, so that its checkpoint belongs to it.
+    pub fn is_at_tick(&self) -> bool {
+        self.last_tick.0 > 0 && self.tick_position == self.position
+    }
+
     /// The bytes on disk.
     pub fn encode(&self) -> Vec<u8> {
         // Writing plain data into memory cannot fail.

@@ -117,7 +117,7 @@ impl CollectTask {
             next_poll: Instant::now(),
             next_discovery: None,
             flow,
-            checkpoint_due: at_tick(&meta),
+            checkpoint_due: meta.is_at_tick(),
             status: Arc::new(TaskStatus::new(None, &meta)),
             progress: Arc::new(progress),
             options,
@@ -279,7 +279,7 @@ impl CollectTask {
         self.store.commit(commit, Durability::Process)?;
         self.status.committed(&turn.meta);
         self.progress.bytes.store(turn.state.tape, Ordering::Relaxed);
-        self.checkpoint_due = at_tick(&turn.meta);
+        self.checkpoint_due = turn.meta.is_at_tick();
         self.progress.ended.store(turn.state.ended && self.in_flight.is_empty(), Ordering::Release);
         Ok(())
     }
@@ -289,11 +289,6 @@ impl CollectTask {
         let lag = |s: &TaskStatus| s.reads.map_or(0, |topic| s.lag(&*self.log, topic));
         self.flow.iter().map(|s| lag(s)).sum()
     }
-}
-
-/// Whether a position is that of its newest tick, so that a checkpoint belongs to it.
-fn at_tick(meta: &TaskMeta) -> bool {
-    meta.last_tick.0 > 0 && meta.tick_position == meta.position
 }
 
 fn now_ms() -> u64 {
@@ -306,7 +301,7 @@ impl Work for CollectTask {
         match self.in_flight.front() {
             Some(turn) if turn.tickets.are_durable(&*self.log) => return Need::Commit,
             Some(_) if self.in_flight.len() >= IN_FLIGHT => return Need::Nothing,
-            Some(_) if self.in_flight.back().is_some_and(|t| at_tick(&t.meta)) => return Need::Nothing,
+            Some(_) if self.in_flight.back().is_some_and(|t| t.meta.is_at_tick()) => return Need::Nothing,
             None if self.checkpoint_due => return Need::Checkpoint,
             _ => {}
         }
