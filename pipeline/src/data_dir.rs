@@ -3,6 +3,7 @@
 //! ```text
 //! weir.json                 {"format": 1, "partitions": n}
 //! lock                      held by the process that runs the job
+//! mask.key                  see `mask`
 //! log/<topic>/              see `log`
 //! state/<generation>/<stage>-<partition>/     a RocksDB each
 //! checkpoints/<generation>/<minute>/<stage>-<partition>/
@@ -79,6 +80,7 @@ impl DataDir {
             );
             return Err(other(root, problem));
         }
+        crate::mask::ensure(root)?;
         Ok((dir, DataDirLock(file)))
     }
 

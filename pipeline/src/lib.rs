@@ -8,6 +8,7 @@ pub mod flow;
 pub mod r#gen;
 pub mod job;
 pub mod log;
+pub mod mask;
 pub mod metrics;
 pub mod outputs;
 pub mod retention;
