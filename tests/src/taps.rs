@@ -109,7 +109,7 @@ pub fn count(topic: &str, data_dir: &Path) -> Option<usize> {
 fn start_tap(topic: &str, data_dir: &Path) -> Weir {
     let mut command = weir();
     command.args(["tap", topic, "--from", "start", "--until", "end"]);
-    command.args(["--format", "jsonl", "--data-dir"]);
+    command.args(["--format", "jsonl", "--unmasked", "--data-dir"]);
     Weir::start(command.arg(data_dir))
 }
 

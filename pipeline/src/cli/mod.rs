@@ -7,6 +7,7 @@ mod progress;
 mod report;
 mod run;
 mod status;
+mod stop;
 mod tap;
 
 use clap::{Parser, Subcommand};
@@ -24,7 +25,7 @@ struct Cli {
 enum Command {
     /// Run the job: from log lines to charges.
     Run(run::RunArgs),
-    /// Print a topic's records as JSON Lines.
+    /// Print a topic's records.
     Tap(tap::TapArgs),
     /// Print where the money went, and check the books.
     Report(report::ReportArgs),

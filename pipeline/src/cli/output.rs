@@ -21,12 +21,17 @@ pub(super) fn line(text: &str) -> Result<(), Failure> {
     written(writeln!(std::io::stdout(), "{text}"))
 }
 
+/// What writing to stdout came to.
+pub(super) fn written<T>(result: std::io::Result<T>) -> Result<T, Failure> {
+    result.map_err(unwritten)
+}
+
 /// A reader that has gone is no failure: `weir tap … | head` is how people look.
-pub(super) fn written(result: std::io::Result<()>) -> Result<(), Failure> {
-    result.map_err(|e| match e.kind() {
+pub(super) fn unwritten(error: std::io::Error) -> Failure {
+    match error.kind() {
         ErrorKind::BrokenPipe => Failure::Quiet,
-        _ => Failure::Said(format!("cannot write to stdout: {e}"), 1),
-    })
+        _ => Failure::Said(format!("cannot write to stdout: {error}"), 1),
+    }
 }
 
 /// A number with separators.

@@ -1,23 +1,34 @@
 //! `weir tap`.
 
 use super::Failure;
-use super::output::written;
+use super::output::{unwritten, written};
+use super::stop::Stop;
 use crate::data_dir::DataDir;
 use crate::log::TopicReader;
-use clap::{Args, ValueEnum};
-use std::io::{BufWriter, Write};
+use crate::mask::{Mask, MaskError};
+use crate::tap::{
+    Cursor, Filter, Format, From, Personal, Printer, Resume, ResumeError, Row, TapError, Until, is_personal,
+};
+use clap::Args;
+use std::io::{BufWriter, IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 use weir_proto::Topic;
 
-/// Records read at a time.
-const STRETCH: u64 = 16_384;
+const POLL: Duration = Duration::from_millis(200);
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  weir tap charges --data-dir weir-data --until end > charges.jsonl
-  weir tap dropped --data-dir weir-data --until end | jq -r .reason | sort | uniq -c
-  weir tap notices --data-dir weir-data")]
+  weir tap charges --until end > charges.jsonl
+  weir tap charges --from 2026-01-01T10:05 --until 2026-01-01T10:10 --format csv
+  weir tap charges --until end --where 'advertiser_id == 36 && outcome == \"refused\"'
+  weir tap dropped --until end | jq -r .reason | sort | uniq -c
+  weir tap notices --follow --resume notices.position
+
+A time means where its minute begins by the ticks of the topic, in UTC unless it names a zone. --where is an expression in CEL
+(https://cel.dev) over the fields of --format jsonl, and over those of `provenance`; a field that a
+record does not have is null.")]
 pub(super) struct TapArgs {
     /// raw, clean, judged, charges, dropped or notices.
     #[arg(value_parser = topic)]
@@ -25,35 +36,40 @@ pub(super) struct TapArgs {
     /// The data directory of the job; it may be running.
     #[arg(long, default_value = "weir-data")]
     data_dir: PathBuf,
-    /// Where to begin in each partition: `start` (the oldest record left) or an offset.
-    #[arg(long, default_value = "start", value_parser = from)]
-    from: u64,
-    /// Where to end: `end` is what stands there now; without it new records are waited for.
-    #[arg(long, value_enum)]
+    /// Where to begin in each partition: `start` (the oldest record left), `end`, an offset or a time.
+    #[arg(long, default_value = "start", value_name = "POSITION")]
+    from: From,
+    /// Where to end: `end` (what stands there now), before an offset of each partition, or before a time.
+    #[arg(long, value_name = "POSITION")]
     until: Option<Until>,
+    /// Wait for new records; the default without --until and --limit.
+    #[arg(long, conflicts_with = "until")]
+    follow: bool,
+    /// End after so many records.
+    #[arg(long, value_name = "RECORDS")]
+    limit: Option<u64>,
     /// Only this partition.
     #[arg(long)]
     partition: Option<u32>,
-    /// How records are written.
-    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
-    format: Format,
+    /// Only records for which this is true.
+    #[arg(long = "where", value_name = "EXPRESSION")]
+    filter: Option<String>,
+    /// How records are written; the default is `table` on a terminal and else `jsonl`.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// The same as --format jsonl.
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
     /// Show ticks too.
     #[arg(long)]
     ticks: bool,
-    /// The same as --format jsonl.
+    /// Show users, addresses and unreadable lines as they are; needs to read the mask key.
     #[arg(long)]
-    json: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Until {
-    End,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// One JSON object a line.
-    Jsonl,
+    unmasked: bool,
+    /// Keep the position in this file, and go on where it says. After a kill what was written last may
+    /// come again; nothing is left out.
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
 }
 
 fn topic(name: &str) -> Result<Topic, String> {
@@ -61,57 +77,151 @@ fn topic(name: &str) -> Result<Topic, String> {
         .ok_or_else(|| "there are the topics raw, clean, judged, charges, dropped and notices".to_owned())
 }
 
-fn from(text: &str) -> Result<u64, String> {
-    match text {
-        "start" => Ok(0),
-        offset => offset.parse().map_err(|_| "either `start` or an offset, a whole number from 0".to_owned()),
-    }
-}
-
 pub(super) fn tap(args: &TapArgs) -> Result<(), Failure> {
     let dir = DataDir::open(&args.data_dir)?;
+    let filter = args.filter.as_ref().map(|source| Filter::new(args.topic, source)).transpose();
+    let filter = filter.map_err(Failure::usage)?;
+    let stop = args.resume.is_some().then(Stop::catch).transpose()?;
     let reader = TopicReader::open(&dir.log(), args.topic)?;
-    let partitions: Vec<u32> = match args.partition {
-        Some(p) if p >= dir.partitions() => {
-            return Err(Failure::usage(format!("there are {} partitions, counted from 0", dir.partitions())));
+    let resume = args.resume.as_ref().map(|path| Resume::open(path, args.topic, &args.data_dir)).transpose();
+    let resume = resume.map_err(refused)?;
+    let cursors = cursors(args, dir.partitions(), &reader, resume.as_ref())?;
+    let personal = personal(args)?;
+    let out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
+    let printer = written(Printer::new(format(args), args.topic, args.ticks, out))?;
+    let left = args.limit.unwrap_or(u64::MAX);
+    Tap { args, reader, cursors, filter, personal, printer, resume, stop, left }.run()
+}
+
+fn cursors(
+    args: &TapArgs,
+    partitions: u32,
+    reader: &TopicReader,
+    resume: Option<&Resume>,
+) -> Result<Vec<Cursor>, Failure> {
+    let wanted = match args.partition {
+        Some(p) if p >= partitions => {
+            return Err(Failure::usage(format!("there are {partitions} partitions, counted from 0")));
         }
-        Some(p) => vec![p],
-        None => (0..reader.partitions()).collect(),
+        Some(p) => p..p + 1,
+        None => 0..reader.partitions(),
     };
-    let mut next: Vec<u64> = partitions.iter().map(|p| args.from.max(reader.offsets(*p).0)).collect();
-    let mut out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
-    loop {
-        for (partition, next) in partitions.iter().zip(&mut next) {
-            drain(args, &reader, *partition, next, &mut out)?;
+    // --limit alone ends where the topic ends, too.
+    let until = args.until.or((args.limit.is_some() && !args.follow).then_some(Until::End));
+    let mut cursors = Vec::new();
+    for partition in wanted {
+        let resume = resume.map(|r| r.next(partition, reader.offsets(partition))).transpose();
+        let resume = resume.map_err(refused)?.flatten();
+        cursors.push(Cursor::new(reader, partition, (args.from, until), resume)?);
+    }
+    Ok(cursors)
+}
+
+fn personal(args: &TapArgs) -> Result<Personal, Failure> {
+    match Mask::load(&args.data_dir) {
+        Ok(_) if args.unmasked => Ok(Personal::Plain),
+        Ok(mask) => Ok(Personal::Masked(mask)),
+        Err(error @ MaskError::Unreadable { .. }) if args.unmasked => {
+            let what_to_do = "--unmasked is for those who may read it: leave it off, or ask whoever runs the job. \
+                              If there is no key yet, the next start of the job makes one";
+            Err(Failure::Said(format!("{error}. {what_to_do}"), 1))
         }
-        written(out.flush())?;
-        if args.until == Some(Until::End) {
-            return Ok(());
+        Err(error @ MaskError::Unreadable { .. }) => {
+            if is_personal(args.topic) {
+                tracing::warn!("{error}. Users are masked with a key for this tap alone");
+            }
+            Ok(Personal::Masked(Mask::ephemeral()?))
         }
-        std::thread::sleep(Duration::from_millis(200));
-        reader.refresh()?;
+        Err(error) => Err(error.into()),
     }
 }
 
-fn drain(
-    args: &TapArgs,
-    reader: &TopicReader,
-    partition: u32,
-    next: &mut u64,
-    out: &mut impl Write,
-) -> Result<(), Failure> {
-    let end = reader.offsets(partition).1;
-    while *next < end {
-        for batch in reader.read(partition, *next, STRETCH)? {
-            let mut result = Ok(());
-            crate::tap::lines(args.topic, &batch, *next, args.ticks, |_, line| {
-                if result.is_ok() {
-                    result = out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n"));
+fn format(args: &TapArgs) -> Format {
+    match args.format {
+        Some(format) => format,
+        None if !args.json && std::io::stdout().is_terminal() => Format::Table,
+        None => Format::Jsonl,
+    }
+}
+
+/// A tap under way.
+struct Tap<'a, W: Write> {
+    args: &'a TapArgs,
+    reader: TopicReader,
+    cursors: Vec<Cursor>,
+    filter: Option<Filter>,
+    personal: Personal,
+    printer: Printer<W>,
+    resume: Option<Resume>,
+    stop: Option<Stop>,
+    /// Records that may still be shown.
+    left: u64,
+}
+
+impl<W: Write> Tap<'_, W> {
+    fn run(mut self) -> Result<(), Failure> {
+        loop {
+            for at in 0..self.cursors.len() {
+                while !self.is_over() && self.stretch(at).map_err(failure)? {
+                    if self.resume.is_some() {
+                        self.hand_over()?;
+                    }
                 }
-            })?;
-            written(result)?;
-            *next = batch.head.end();
+            }
+            self.hand_over()?;
+            let ends = self.args.until.is_some() || (self.args.limit.is_some() && !self.args.follow);
+            if ends || self.is_over() {
+                return Ok(());
+            }
+            std::thread::sleep(POLL);
+            self.reader.refresh()?;
         }
     }
-    Ok(())
+
+    fn is_over(&self) -> bool {
+        self.left == 0 || self.stop.as_ref().is_some_and(Stop::is_asked_for)
+    }
+
+    /// Shows the next records of a partition; whether there may be more of them.
+    fn stretch(&mut self, at: usize) -> Result<bool, TapError> {
+        let Tap { args, reader, cursors, filter, personal, printer, left, .. } = self;
+        cursors[at].advance(reader, |found| {
+            if found.is_tick() && !args.ticks {
+                return Ok(ControlFlow::Continue(()));
+            }
+            let row = Row::new(args.topic, &found, personal);
+            if let Some(filter) = filter
+                && !filter.accepts(&row.value())?
+            {
+                return Ok(ControlFlow::Continue(()));
+            }
+            printer.print(&row).map_err(TapError::Output)?;
+            *left -= 1;
+            Ok(if *left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })
+    }
+
+    /// First the records, then the position behind them.
+    fn hand_over(&mut self) -> Result<(), Failure> {
+        written(self.printer.flush())?;
+        if let Some(resume) = &mut self.resume {
+            resume.save(self.cursors.iter().map(|c| (c.partition(), c.position())))?;
+        }
+        Ok(())
+    }
+}
+
+fn failure(error: TapError) -> Failure {
+    match error {
+        TapError::Output(e) => unwritten(e),
+        TapError::Filter(e) => Failure::usage(e),
+        other => other.into(),
+    }
+}
+
+fn refused(error: ResumeError) -> Failure {
+    match error {
+        ResumeError::OtherTap { .. } | ResumeError::Damaged { .. } => Failure::usage(error),
+        other => other.into(),
+    }
 }

@@ -1,24 +1,9 @@
-//! Records of a topic as JSON, one object a line, for `weir tap` and whoever reads it.
+//! Records of a topic as JSON.
 
-use crate::log::LoggedBatch;
+use super::{Found, Personal};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
-use weir_proto::{
-    Batch, BatchError, Billing, Charge, Event, EventKind, Nanos, Outcome, Producer, Provenance, Record,
-    RecordError, Topic,
-};
-
-/// A record cannot be shown.
-#[derive(Debug, thiserror::Error)]
-pub enum TapError {
-    /// Its batch is damaged.
-    #[error(transparent)]
-    Batch(#[from] BatchError),
-    /// It is damaged.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-}
+use weir_proto::{Billing, Charge, Event, EventKind, Nanos, Outcome, Producer, Provenance, Record, Topic};
 
 /// Where a record comes from and stands.
 #[derive(Serialize)]
@@ -48,7 +33,7 @@ impl From<Producer> for Producer2 {
 
 /// The most written records, spelled out so that a dump of millions is quick.
 #[derive(Serialize)]
-struct ChargeLine {
+pub struct ChargeLine {
     guid: String,
     advertiser_id: u64,
     campaign_id: u64,
@@ -63,34 +48,40 @@ struct ChargeLine {
     provenance: Place,
 }
 
-/// Calls `visit` with each record of a batch from `from` on, as a line of JSON and its offset. Ticks
-/// are passed over unless asked for.
-pub fn lines(
-    topic: Topic,
-    batch: &Arc<LoggedBatch>,
-    from: u64,
-    ticks: bool,
-    mut visit: impl FnMut(u64, &str),
-) -> Result<(), TapError> {
-    let head = &batch.head;
-    for (i, record) in Batch::open(&batch.bytes)?.enumerate() {
-        let offset = head.base_offset + i as u64;
-        let record = record?;
-        if offset < from {
-            continue;
-        }
-        let provenance = record.provenance;
-        let place =
-            Place { topic, partition: head.partition, offset, producer: head.producer.into(), provenance };
-        let line = match Record::decode(record.bytes)? {
-            Record::Tick(_) if !ticks => continue,
-            Record::Charge(charge) => serde_json::to_string(&charge_line(&charge, place)),
-            other => serde_json::to_string(&value_of(&other, place)),
+/// A record ready to be shown.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub enum Row {
+    /// A charge or a refusal.
+    Charge(Box<ChargeLine>),
+    /// Anything else.
+    Other(Value),
+}
+
+impl Row {
+    /// Shows a record of a topic.
+    pub fn new(topic: Topic, found: &Found<'_>, personal: &Personal) -> Self {
+        let place = Place {
+            topic,
+            partition: found.head.partition,
+            offset: found.offset,
+            producer: found.head.producer.into(),
+            provenance: found.provenance,
         };
-        // Writing plain data into memory cannot fail.
-        visit(offset, &line.unwrap_or_default());
+        match &found.record {
+            Record::Charge(charge) => Row::Charge(Box::new(charge_line(charge, place))),
+            other => Row::Other(value_of(other, place, personal)),
+        }
     }
-    Ok(())
+
+    /// The record as a JSON object.
+    pub fn value(&self) -> Value {
+        match self {
+            // Plain data is always a value.
+            Row::Charge(line) => serde_json::to_value(line).unwrap_or_default(),
+            Row::Other(value) => value.clone(),
+        }
+    }
 }
 
 fn charge_line(charge: &Charge<'_>, provenance: Place) -> ChargeLine {
@@ -114,9 +105,9 @@ fn charge_line(charge: &Charge<'_>, provenance: Place) -> ChargeLine {
     }
 }
 
-fn value_of(record: &Record<'_>, place: Place) -> Value {
+fn value_of(record: &Record<'_>, place: Place, personal: &Personal) -> Value {
     let mut fields = match record {
-        Record::Event(event) => event_fields(event),
+        Record::Event(event) => event_fields(event, personal),
         Record::Tick(minute) => object(json!({ "tick": minute.0, "tick_time_ms": minute.start_ms() })),
         Record::AccountOpen(open) => object(json!({
             "command": "account_open",
@@ -135,10 +126,10 @@ fn value_of(record: &Record<'_>, place: Place) -> Value {
                 "guid": null,
                 "stage": dropped.stage.name(),
                 "reason": dropped.reason.name(),
-                "detail": (!dropped.detail.is_empty()).then_some(dropped.detail),
-                "raw": dropped.event.is_none().then(|| String::from_utf8_lossy(dropped.raw)),
+                "detail": personal.detail(dropped),
+                "raw": personal.raw(dropped),
             }));
-            fields.extend(dropped.event.as_ref().map(event_fields).unwrap_or_default());
+            fields.extend(dropped.event.iter().flat_map(|event| event_fields(event, personal)));
             fields
         }
         Record::Charge(_) => Map::new(),
@@ -147,14 +138,14 @@ fn value_of(record: &Record<'_>, place: Place) -> Value {
     Value::Object(fields)
 }
 
-fn event_fields(event: &Event<'_>) -> Map<String, Value> {
+fn event_fields(event: &Event<'_>, personal: &Personal) -> Map<String, Value> {
     object(json!({
         "guid": event.guid().to_string(),
         "event_time_ms": event.event_time_ms(),
         "ingest_time_ms": event.ingest_time_ms(),
         "kind": kind(event.kind()),
-        "user_id": event.user_id(),
-        "ip": event.ip().to_string(),
+        "user_id": personal.user(event),
+        "ip": personal.ip(event),
         "ua": (!event.ua().is_empty()).then(|| event.ua()),
         "ad_id": event.ad_id(),
         "campaign_id": event.campaign_id(),
