@@ -55,7 +55,7 @@ impl Outbox {
         };
         Outbox {
             task: meta.task,
-            at: Provenance::default(),
+            at: Provenance { position: meta.position, index: meta.index },
             outputs: meta.outputs.iter().map(|(_, m)| output(m)).collect(),
             tally: meta.tally.clone(),
             scratch: Vec::new(),
@@ -67,9 +67,12 @@ impl Outbox {
         self.outputs[MAIN].batches.len() as u32
     }
 
-    /// What follows comes from the input record at this position.
+    /// What follows comes from the input record at this position. Records that share a position, as
+    /// they do where a recorded order is followed, go on counting.
     pub fn at(&mut self, position: u64) {
-        self.at = Provenance { position, index: 0 };
+        if position != self.at.position {
+            self.at = Provenance { position, index: 0 };
+        }
     }
 
     /// Counts a record taken in.
@@ -161,6 +164,7 @@ impl Outbox {
             saved.digest = output.meta.digest;
         }
         meta.tally.clone_from(&self.tally);
+        meta.index = if self.at.position == meta.position { self.at.index } else { 0 };
     }
 }
 

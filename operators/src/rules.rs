@@ -1,11 +1,11 @@
 //! The rules that decide about events. They are part of a task's fold: other rules are another
 //! generation, so each task's store carries their fingerprint.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use weir_state::MinuteTableOptions;
 
 /// Thresholds and times. The defaults are those of `weir.toml`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Rules {
     /// Events older than this before the newest tick are dropped, in minutes.
     pub allowed_lateness: u32,

@@ -4,22 +4,31 @@
 //! weir.json                 {"format": 1, "partitions": n}
 //! lock                      held by the process that runs the job
 //! mask.key                  see `mask`
-//! log/<topic>/              see `log`
+//! control.log               which generations there are, see `generations`
+//! control.address           where a running job can be asked
+//! rules/<fingerprint>.json  see `rule_set`
+//! log/<topic>[.<generation>]/                 see `log`
 //! state/<generation>/<stage>-<partition>/     a RocksDB each
+//! state/<generation>/cut.json                 what the generation was begun from
 //! checkpoints/<generation>/<minute>/<stage>-<partition>/
 //! ```
 
 use crate::error::JobError;
 use crate::flow::FLOW;
+use crate::generations::Cut;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use weir_proto::{Producer, StageId};
+use std::time::{Duration, Instant};
+use weir_proto::{Producer, StageId, TaskId};
 use weir_state::CheckpointDir;
 
 const FORMAT: u32 = 1;
-const GENERATION: u32 = 1;
+const CUT: &str = "cut.json";
+const ADDRESS: &str = "control.address";
+/// Who looks whether a job runs holds the lock for a moment; a job that starts waits so long for it.
+const LOCK_WAIT: Duration = Duration::from_millis(300);
 
 #[derive(Serialize, Deserialize, PartialEq, Eq)]
 struct Settings {
@@ -65,8 +74,13 @@ impl DataDir {
         fs::create_dir_all(root).map_err(JobError::io("create", root))?;
         let path = root.join("lock");
         let file = File::create(&path).map_err(JobError::io("create", &path))?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| JobError::InUse(root.to_owned()))?;
+        let began = Instant::now();
+        while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            if began.elapsed() > LOCK_WAIT {
+                return Err(JobError::InUse(root.to_owned()));
+            }
+            std::thread::sleep(LOCK_WAIT / 30);
+        }
         let settings = root.join("weir.json");
         if !settings.exists() {
             create_settings(root, &settings, partitions)?;
@@ -89,6 +103,51 @@ impl DataDir {
         self.partitions
     }
 
+    /// Whether a process runs a job here now.
+    pub fn is_in_use(&self) -> bool {
+        let Ok(file) = File::open(self.root.join("lock")) else { return false };
+        flock(&file, FlockOperation::NonBlockingLockShared).is_err()
+    }
+
+    /// Says where the job can be asked.
+    pub fn announce(&self, address: &str) -> Result<(), JobError> {
+        let path = self.root.join(ADDRESS);
+        let temporary = path.with_extension("new");
+        fs::write(&temporary, address).map_err(JobError::io("write", &temporary))?;
+        fs::rename(&temporary, &path).map_err(JobError::io("rename", &temporary))
+    }
+
+    /// Where the job can be asked, if it said so.
+    pub fn address(&self) -> Option<String> {
+        fs::read_to_string(self.root.join(ADDRESS)).ok()
+    }
+
+    /// The job cannot be asked any more.
+    pub fn forget_address(&self) {
+        // A stale one is noticed: nobody holds the lock.
+        let _ = fs::remove_file(self.root.join(ADDRESS));
+    }
+
+    /// The control log.
+    pub fn control_log(&self) -> PathBuf {
+        self.root.join("control.log")
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The rules of all generations.
+    pub fn rules(&self) -> PathBuf {
+        self.root.join("rules")
+    }
+
+    /// The state of a generation.
+    pub fn state(&self, generation: u32) -> PathBuf {
+        self.root.join("state").join(generation.to_string())
+    }
+
     /// The topics.
     pub fn log(&self) -> PathBuf {
         self.root.join("log")
@@ -97,7 +156,7 @@ impl DataDir {
     /// The store of a task.
     pub fn store(&self, task: Producer) -> PathBuf {
         let name = format!("{}-{}", task.stage, task.partition);
-        self.root.join("state").join(task.generation.to_string()).join(name)
+        self.state(task.generation).join(name)
     }
 
     /// The checkpoints.
@@ -105,17 +164,82 @@ impl DataDir {
         CheckpointDir::new(self.root.join("checkpoints"))
     }
 
-    /// The tasks of a stage.
-    pub fn tasks_of(&self, stage: StageId) -> Vec<Producer> {
-        let from_outside = matches!(stage, StageId::Collect | StageId::Accounts);
-        let count = if from_outside { 1 } else { self.partitions };
-        (0..count).map(|p| Producer { stage, partition: p as u16, generation: GENERATION }).collect()
+    /// What a generation was begun from.
+    pub fn read_cut(&self, generation: u32) -> Result<Cut, JobError> {
+        let path = self.state(generation).join(CUT);
+        let text = fs::read(&path).map_err(JobError::io("read", &path))?;
+        let sealed: Option<SealedCut> = serde_json::from_slice(&text).ok();
+        let whole = sealed.filter(|s| s.crc32c == checksum(&s.cut));
+        whole.map(|s| s.cut).ok_or_else(|| JobError::Control {
+            path,
+            problem: "is damaged. Restore the file from a backup, or drop the generation".to_owned(),
+        })
     }
 
-    /// The tasks whose checkpoints make a cut.
-    pub fn cut_tasks(&self) -> Vec<Producer> {
+    /// Makes the stores of a generation of the checkpoints of a cut, from a stage on: links, no copies.
+    /// They get their name when all are whole.
+    pub fn begin_state(&self, generation: u32, cut: &Cut, from: StageId) -> Result<(), JobError> {
+        let target = self.state(generation);
+        let unfinished = target.with_extension("unfinished");
+        remove_all(&unfinished)?;
+        remove_all(&target)?;
+        fs::create_dir_all(&unfinished).map_err(JobError::io("create", &unfinished))?;
+        for manifest in cut.manifests().iter().filter(|m| m.task.stage >= from) {
+            self.checkpoints().restore(manifest, &unfinished.join(manifest.task.task().to_string()))?;
+        }
+        let path = unfinished.join(CUT);
+        let sealed = SealedCut { crc32c: checksum(cut), cut: cut.clone() };
+        fs::write(&path, serde_json::to_vec(&sealed).unwrap_or_default())
+            .map_err(JobError::io("write", &path))?;
+        for path in [&path, &unfinished] {
+            File::open(path).and_then(|f| f.sync_all()).map_err(JobError::io("sync", path))?;
+        }
+        fs::rename(&unfinished, &target).map_err(JobError::io("rename", &unfinished))?;
+        let parent = self.root.join("state");
+        File::open(&parent).and_then(|f| f.sync_all()).map_err(JobError::io("sync", &parent))
+    }
+
+    /// Deletes what a generation has but its topics.
+    pub fn remove_generation(&self, generation: u32) -> Result<(), JobError> {
+        self.checkpoints().remove_generation(generation)?;
+        // The cut stays: entries of the control log refer to it.
+        let dir = self.state(generation);
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            if entry.path().is_dir() {
+                remove_all(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The tasks of a stage.
+    pub fn tasks_of(&self, stage: StageId) -> Vec<TaskId> {
+        let count = if stage.is_source() { 1 } else { self.partitions };
+        (0..count).map(|p| TaskId { stage, partition: p as u16 }).collect()
+    }
+
+    /// The tasks whose checkpoints make a cut, in flow order.
+    pub fn cut_tasks(&self) -> Vec<TaskId> {
         let stages = [StageId::Collect].into_iter().chain(FLOW.iter().map(|s| s.id));
         stages.flat_map(|s| self.tasks_of(s)).collect()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct SealedCut {
+    crc32c: u32,
+    cut: Cut,
+}
+
+fn checksum(cut: &Cut) -> u32 {
+    // Writing plain data into memory cannot fail.
+    crc32c::crc32c(&serde_json::to_vec(cut).unwrap_or_default())
+}
+
+fn remove_all(dir: &Path) -> Result<(), JobError> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(JobError::io("remove", dir)(e)),
+        _ => Ok(()),
     }
 }
 

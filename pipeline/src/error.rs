@@ -2,7 +2,7 @@
 
 use crate::log::LogError;
 use std::path::{Path, PathBuf};
-use weir_proto::{Producer, Topic};
+use weir_proto::{Minute, Producer, TaskId, TopicId};
 
 /// A job cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub enum JobError {
         /// Whose store.
         task: Producer,
         /// Which topic.
-        topic: Topic,
+        topic: TopicId,
         /// What the store knows.
         store: u64,
         /// Where the log ends.
@@ -39,14 +39,14 @@ pub enum JobError {
     },
     /// Records of an upstream task are missing.
     #[error(
-        "{task} reads from {upstream} record number {found} after number {expected}: records in between are \
-         missing from {topic}. Restore the log from a backup"
+        "{topic} has record number {found} of {upstream} where number {expected} of {task} is due: records in \
+         between are missing. Restore the log from a backup"
     )]
     Gap {
-        /// Who reads.
-        task: Producer,
+        /// Whose records are read: the upstream task.
+        task: TaskId,
         /// What it reads.
-        topic: Topic,
+        topic: TopicId,
         /// Who wrote.
         upstream: Producer,
         /// The number expected.
@@ -66,12 +66,32 @@ pub enum JobError {
     #[error(
         "{task} has folded its log with other rules than those of the configuration now ([time], [anti_brush], \
          [anti_fraud] or the network lists): what it folds again after a crash would come out differently. Put \
-         the rules back as they were, or start a new data directory"
+         the rules back as they were (`weir generation rules {}` prints them), or go on with the new ones from a \
+         minute of your choice: `weir rewind --to MINUTE --rules FILE`", task.generation
     )]
     OtherRules {
         /// The task.
         task: Producer,
     },
+    /// The control log or a file of rules is damaged.
+    #[error("{path} {problem}")]
+    Control {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// There is no complete cut of a minute.
+    #[error("there is no complete cut that stands for {minute}: {advice}")]
+    NoCut {
+        /// The minute asked for.
+        minute: Minute,
+        /// What there is instead.
+        advice: String,
+    },
+    /// What is asked of a generation cannot be done as things stand.
+    #[error("{0}")]
+    Refused(String),
     /// Another process holds the data directory.
     #[error(
         "the data directory {0} is in use by another weir process; stop that one first, or choose another \

@@ -33,7 +33,8 @@ pub struct Stage {
 /// Loads an operator from its store, which stands at a tick.
 pub type Load = fn(&Store, &Shared, Minute) -> Result<Box<dyn Operator>, StateError>;
 
-/// What the operators of a job share; none of it changes while the job runs.
+/// What the operators of a generation share; none of it ever changes.
+#[derive(Clone)]
 pub struct Shared {
     /// Thresholds.
     pub rules: Arc<Rules>,
@@ -75,3 +76,27 @@ pub const FLOW: [Stage; 4] = [
         operator: |store, _, _| Ok(Box::new(PostProcess::load(store)?)),
     },
 ];
+
+/// The stage whose outputs are the records of a topic that is read; what comes from outside aside.
+pub fn maker(topic: Topic) -> StageId {
+    FLOW.iter().find(|s| s.writes[0] == topic).map_or(StageId::Collect, |s| s.id)
+}
+
+/// The stage that reads a topic.
+pub fn reader(topic: Topic) -> StageId {
+    FLOW.iter().find(|s| s.reads == topic).map_or(StageId::PostProcess, |s| s.id)
+}
+
+/// The topics that stages from this one on make for stages below.
+pub fn topics_from(stage: StageId) -> impl Iterator<Item = Topic> {
+    FLOW.iter().map(|s| s.reads).filter(move |t| maker(*t) >= stage)
+}
+
+/// Every topic that stages from this one on append to.
+pub fn outputs_from(stage: StageId) -> Vec<Topic> {
+    let mut topics: Vec<Topic> =
+        FLOW.iter().filter(|s| s.id >= stage).flat_map(|s| s.writes).copied().collect();
+    topics.sort_unstable();
+    topics.dedup();
+    topics
+}

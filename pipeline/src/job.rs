@@ -2,25 +2,28 @@
 
 use crate::data_dir::{DataDir, DataDirLock};
 use crate::error::JobError;
-use crate::flow::{FLOW, Shared, Stage};
-use crate::log::{EmbeddedLog, Log, LogOptions};
+use crate::fleet::Fleet;
+use crate::generations::{Cuts, Entry, Generation, Promotion, Registry};
+use crate::log::{EmbeddedLog, LogOptions};
 use crate::retention::Keeper;
-use crate::scheduler::{Scheduler, Work};
+use crate::rule_set::RuleSet;
+use crate::scheduler::Scheduler;
 use crate::source::FileSpec;
 use crate::source::accounts::AccountsTask;
-use crate::source::collect::{CollectOptions, CollectProgress, CollectTask};
+use crate::source::collect::{CollectOptions, CollectProgress, CollectTask, now_ms};
 use crate::status::TaskStatus;
-use crate::task::Task;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 use weir_operators::Rules;
-use weir_operators::anti_brush::Lists;
-use weir_proto::{Producer, StageId};
+use weir_proto::{Minute, StageId, TaskId};
 use weir_state::{Retention, Store};
 
 /// Block cache of all stores together, in bytes.
 const BLOCK_CACHE: usize = 64 << 20;
+/// How often it is looked whether a promotion can go on.
+const CONDUCT: Duration = Duration::from_millis(20);
 
 /// What a job needs to know.
 pub struct JobOptions {
@@ -34,29 +37,69 @@ pub struct JobOptions {
     pub files: Vec<FileSpec>,
     /// Whether to end with the files.
     pub finite: bool,
+    /// Whether minutes are those of the events.
+    pub event_time: bool,
     /// The accounts file.
     pub accounts: Option<PathBuf>,
-    /// Thresholds.
-    pub rules: Rules,
-    /// Bots and networks.
-    pub lists: Lists,
+    /// Thresholds and lists.
+    pub rules: RuleSet,
     /// How the log writes.
     pub log: LogOptions,
     /// Which checkpoints are kept.
     pub retention: Retention,
     /// Accept a wall clock far ahead of the newest tick.
     pub after_outage: bool,
+    /// Take nothing in: only generations are worked on.
+    pub maintenance: bool,
+}
+
+impl JobOptions {
+    /// To work on the generations of a data directory while no job runs in it.
+    pub fn maintenance(dir: &DataDir) -> Result<Self, JobError> {
+        let registry = Registry::open(dir)?;
+        let published = registry.get(registry.published()).map_or(0, |(g, _)| g.rules);
+        Ok(JobOptions {
+            data_dir: dir.root().to_owned(),
+            partitions: dir.partitions(),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            files: Vec::new(),
+            finite: false,
+            event_time: true,
+            accounts: None,
+            rules: RuleSet::load(&dir.rules(), published, &Rules::default())?,
+            log: LogOptions::default(),
+            retention: Retention { every_minute_for: u32::MAX, every_hour_for: u32::MAX },
+            after_outage: true,
+            maintenance: true,
+        })
+    }
+}
+
+/// A new generation, as it is asked for.
+#[derive(Clone, Debug)]
+pub struct Rewind {
+    /// The minute of the cut to begin from.
+    pub to: Minute,
+    /// The first stage to run anew.
+    pub from: StageId,
+    /// Other rules.
+    pub rules: Option<RuleSet>,
+    /// Whether nothing is taken in until it is promoted or dropped.
+    pub pause: bool,
+    /// Why.
+    pub reason: String,
 }
 
 /// A job that is open in this process.
 pub struct Job {
     threads: usize,
-    partitions: u32,
     scheduler: Arc<Scheduler>,
     log: Arc<EmbeddedLog>,
-    statuses: Vec<Arc<TaskStatus>>,
-    progress: Arc<CollectProgress>,
-    accounts_loaded: Arc<AtomicBool>,
+    dir: DataDir,
+    registry: Arc<Registry>,
+    fleet: Arc<Fleet>,
+    promotion: Promotion,
+    sources: Vec<Arc<TaskStatus>>,
     keeper: Keeper,
     _lock: DataDirLock,
 }
@@ -68,54 +111,61 @@ impl Job {
             crate::source::accounts::read(path)?;
         }
         let (dir, lock) = DataDir::lock(&options.data_dir, options.partitions)?;
+        let registry = Arc::new(Registry::open(&dir)?);
+        choose_rules(&dir, &registry, &options.rules)?;
         let log = Arc::new(EmbeddedLog::open(&dir.log(), options.partitions, options.log)?);
-        let as_log: Arc<dyn Log> = log.clone();
         let stores = weir_state::Shared::new(BLOCK_CACHE);
-        let shared = Shared { rules: Arc::new(options.rules), lists: Arc::new(options.lists) };
-        let keeper = Keeper::new(dir.clone(), options.retention, options.finite);
-        let open = |stage: StageId, p: usize| Store::open(&dir.store(dir.tasks_of(stage)[p]), &stores);
-        let open_task = |stage: &Stage, task: Producer| -> Result<Box<dyn Work>, JobError> {
-            let store = open(stage.id, usize::from(task.partition))?;
-            let (log, checkpoints) = (as_log.clone(), dir.checkpoints());
-            Ok(Box::new(Task::open(stage, task, options.partitions, store, log, checkpoints, &shared)?))
-        };
-        let folding: Vec<_> =
-            FLOW.iter().flat_map(|s| dir.tasks_of(s.id).into_iter().map(move |t| (s, t))).collect();
-        let mut tasks = in_parallel(&folding, |(stage, task)| open_task(stage, *task))?;
-        let flow = tasks.iter().map(|t| t.status()).collect();
-        let store = open(StageId::Accounts, 0)?;
-        let accounts =
-            AccountsTask::open(options.accounts.as_deref(), options.partitions, store, as_log.clone())?;
-        let accounts_loaded = accounts.loaded();
-        tasks.push(Box::new(accounts));
+        let source =
+            |stage| Store::open(&dir.store(TaskId { stage, partition: 0 }.in_generation(1)), &stores);
+        let (accounts_store, collect_store) = (source(StageId::Accounts)?, source(StageId::Collect)?);
+        let like = options.rules.rules.clone();
+        let fleet = Arc::new(Fleet::new(dir.clone(), log.clone(), stores, registry.clone(), like));
+        let (mut tasks, beside) = fleet.open_all()?;
+        let published = registry.published();
+        let accounts = AccountsTask::open(
+            options.accounts.as_deref(),
+            options.partitions,
+            accounts_store,
+            log.clone(),
+            registry.ends_generation(published, StageId::AntiFraud),
+        )?;
         let collect = CollectOptions {
             files: options.files,
             finite: options.finite,
+            event_time: options.event_time,
             after_outage: options.after_outage,
+            maintenance: options.maintenance,
         };
-        let store = open(StageId::Collect, 0)?;
+        let rules = fleet.rules_of(published)?.rules;
         let collect = CollectTask::open(
             collect,
             options.partitions,
-            store,
-            as_log,
+            collect_store,
+            log.clone(),
             dir.checkpoints(),
-            shared.rules.clone(),
-            flow,
+            rules,
+            fleet.live(),
         )?;
-        let progress = collect.progress();
+        let (accounts_progress, collect_progress) = (accounts.progress(), collect.progress());
+        tasks.push(Box::new(accounts));
         tasks.push(Box::new(collect));
-        Ok(Job {
-            threads: options.threads,
+        let sources = tasks[tasks.len() - 2..].iter().map(|t| t.status()).collect();
+        let scheduler = Arc::new(Scheduler::new(tasks));
+        scheduler.add(beside, true);
+        let promotion = Promotion {
+            registry: registry.clone(),
+            fleet: fleet.clone(),
+            scheduler: scheduler.clone(),
+            log: log.clone(),
+            collect: collect_progress,
+            accounts: accounts_progress,
             partitions: options.partitions,
-            statuses: tasks.iter().map(|t| t.status()).collect(),
-            scheduler: Arc::new(Scheduler::new(tasks)),
-            log,
-            progress,
-            accounts_loaded,
-            keeper,
-            _lock: lock,
-        })
+            ticks_come: !options.event_time,
+        };
+        promotion.go_on();
+        let keeper = Keeper::new(dir.clone(), registry.clone(), options.retention, options.finite);
+        let threads = options.threads;
+        Ok(Job { threads, scheduler, log, dir, registry, fleet, promotion, sources, keeper, _lock: lock })
     }
 
     /// Runs until stopped, or until a finite input is charged, refused or dropped to its end.
@@ -127,20 +177,38 @@ impl Job {
             }
         });
         let mut failure = None;
-        let result = self.scheduler.run(self.threads, || {
-            failure = self.log.failure();
-            if failure.is_some() {
-                self.scheduler.stop();
-            }
-            if self.accounts_loaded.load(Ordering::Acquire) {
-                self.progress.open.store(true, Ordering::Release);
-            }
-            self.progress.ended.load(Ordering::Acquire)
+        let result = std::thread::scope(|scope| {
+            let conductor = scope.spawn(|| self.conduct());
+            let result = self.scheduler.run(self.threads, || {
+                failure = self.log.failure();
+                if failure.is_some() {
+                    self.scheduler.stop();
+                }
+                if self.promotion.accounts.loaded.load(Ordering::Acquire) {
+                    self.promotion.collect.open.store(true, Ordering::Release);
+                }
+                self.promotion.collect.ended.load(Ordering::Acquire) && self.registry.unsettled().is_empty()
+            });
+            result.and(conductor.join().map_err(|_| JobError::Panicked)?)
         });
         match failure {
             Some(error) => Err(error.into()),
             None => result.and_then(|()| self.flush()),
         }
+    }
+
+    /// Carries promotions on until the job stops.
+    fn conduct(&self) -> Result<(), JobError> {
+        while !self.scheduler.is_stopped() {
+            if let Err(error) = self.promotion.advance()
+                && !self.scheduler.is_stopped()
+            {
+                self.scheduler.stop();
+                return Err(error);
+            }
+            std::thread::sleep(CONDUCT);
+        }
+        Ok(())
     }
 
     /// So that the next start has nothing to fold again.
@@ -151,13 +219,99 @@ impl Job {
         Ok(result?)
     }
 
-    /// Whether a finite input was carried through to its end.
-    pub fn is_finished(&self) -> bool {
-        self.progress.ended.load(Ordering::Acquire)
-            && self.statuses.iter().all(|s| s.reads.is_none_or(|topic| s.lag(&*self.log, topic) == 0))
+    /// Begins a generation that runs beside the published one from now on.
+    pub fn rewind(&self, rewind: &Rewind) -> Result<Generation, JobError> {
+        let published = self.registry.published();
+        let cut = Cuts::of(&self.dir, &self.registry, published).at(rewind.to)?;
+        let rules = match &rewind.rules {
+            Some(set) => {
+                set.save(&self.dir.rules())?;
+                set.fingerprint()
+            }
+            None => self.registry.get(published).map_or(0, |(g, _)| g.rules),
+        };
+        let base = published;
+        let generation = self.new_generation(base, cut.minute(), rewind.from, rules, rewind);
+        self.begin(generation, &cut)
     }
 
-    /// Lets go of old checkpoints and log segments.
+    /// Begins a generation that goes on where one that was published before has ended.
+    pub fn go_back(&self, id: u32, rewind: &Rewind) -> Result<Generation, JobError> {
+        let refused = |text: String| Err(JobError::Refused(text));
+        let Some((former, _)) = self.registry.get(id) else {
+            return refused(format!("there is no generation {id}"));
+        };
+        let Some(ended) = self.registry.ended_at(id) else {
+            return refused(format!("generation {id} was never published: there is nothing to go back to"));
+        };
+        let cut = Cuts::of(&self.dir, &self.registry, id).at(ended)?;
+        let from = self.registry.first_difference(id, self.registry.published());
+        let generation = self.new_generation(id, cut.minute(), from, former.rules, rewind);
+        self.begin(generation, &cut)
+    }
+
+    fn new_generation(
+        &self,
+        base: u32,
+        cut: Minute,
+        from: StageId,
+        rules: u64,
+        rewind: &Rewind,
+    ) -> Generation {
+        Generation {
+            id: self.registry.next_id(),
+            base,
+            recorded: self.registry.published(),
+            cut,
+            from,
+            rules,
+            paused: rewind.pause,
+            begun_ms: now_ms(),
+            reason: rewind.reason.clone(),
+        }
+    }
+
+    fn begin(&self, generation: Generation, cut: &crate::generations::Cut) -> Result<Generation, JobError> {
+        if !self.registry.unsettled().is_empty() {
+            let text = "a promotion is under way: begin another generation when it is settled";
+            return Err(JobError::Refused(text.to_owned()));
+        }
+        self.registry.begin(&generation, cut)?;
+        self.scheduler.add(self.fleet.open_candidate(generation.id)?, true);
+        self.promotion.go_on();
+        tracing::info!("generation {} has begun from {}", generation.id, generation.cut);
+        Ok(generation)
+    }
+
+    /// How generations are published and dropped.
+    pub fn promotion(&self) -> &Promotion {
+        &self.promotion
+    }
+
+    /// The generations.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Whether a candidate has come to where the published line is and has nothing left to read.
+    pub fn has_caught_up(&self, id: u32) -> bool {
+        self.fleet.minute_of(id) >= self.fleet.published_minute()
+    }
+
+    /// The newest tick that all tasks of a generation have folded.
+    pub fn minute_of(&self, id: u32) -> Minute {
+        match self.registry.published() == id {
+            true => self.fleet.published_minute(),
+            false => self.fleet.minute_of(id),
+        }
+    }
+
+    /// Whether a finite input was carried through to its end.
+    pub fn is_finished(&self) -> bool {
+        self.promotion.collect.ended.load(Ordering::Acquire) && self.fleet.live().lag() == 0
+    }
+
+    /// Lets go of old checkpoints, generations and log segments.
     pub fn keep(&self) -> Result<(), JobError> {
         self.keeper.keep(&*self.log)
     }
@@ -168,43 +322,62 @@ impl Job {
     }
 
     /// What every task shows of itself.
-    pub fn statuses(&self) -> &[Arc<TaskStatus>] {
-        &self.statuses
+    pub fn statuses(&self) -> Vec<Arc<TaskStatus>> {
+        self.fleet.statuses().iter().chain(&self.sources).cloned().collect()
     }
 
-    /// Partitions of every topic.
-    pub fn partitions(&self) -> u32 {
-        self.partitions
+    /// What the tasks of the published line show of themselves.
+    pub fn published_statuses(&self) -> Vec<Arc<TaskStatus>> {
+        let mut all = self.fleet.live().tasks();
+        all.extend(self.sources.iter().cloned());
+        all
+    }
+
+    /// The data directory.
+    pub fn dir(&self) -> &DataDir {
+        &self.dir
     }
 
     /// The log.
-    pub fn log(&self) -> &EmbeddedLog {
+    pub fn log(&self) -> &Arc<EmbeddedLog> {
         &self.log
     }
 
     /// How far collect is.
     pub fn progress(&self) -> Arc<CollectProgress> {
-        self.progress.clone()
+        self.promotion.collect.clone()
     }
 }
 
-/// Stores that are opened side by side: each waits for the disk.
-const OPENERS: usize = 8;
-
-/// Applies `open` to all items on a few threads; the results in order, or the first error.
-fn in_parallel<T: Sync, R: Send>(
-    items: &[T],
-    open: impl Fn(&T) -> Result<R, JobError> + Sync,
-) -> Result<Vec<R>, JobError> {
-    std::thread::scope(|scope| {
-        let chunks = items.chunks(items.len().div_ceil(OPENERS).max(1));
-        let threads: Vec<_> = chunks
-            .map(|chunk| scope.spawn(|| chunk.iter().map(&open).collect::<Result<Vec<R>, _>>()))
-            .collect();
-        let mut all = Vec::with_capacity(items.len());
-        for thread in threads {
-            all.extend(thread.join().map_err(|_| JobError::Panicked)??);
-        }
-        Ok(all)
-    })
+/// The rules in force are those of the published generation. Others in the configuration are refused,
+/// unless they are those of a generation that was published before: then the file is only out of date.
+fn choose_rules(dir: &DataDir, registry: &Registry, rules: &RuleSet) -> Result<(), JobError> {
+    rules.save(&dir.rules())?;
+    let published = registry.published();
+    let Some((generation, _)) = registry.get(published) else {
+        return registry.decide(&Entry::Begun(Generation {
+            id: 1,
+            base: 1,
+            recorded: 1,
+            cut: Minute(0),
+            from: StageId::AntiBrush,
+            rules: rules.fingerprint(),
+            paused: false,
+            begun_ms: now_ms(),
+            reason: "the first".to_owned(),
+        }));
+    };
+    if generation.rules == rules.fingerprint() {
+        return Ok(());
+    }
+    let formerly = |id: u32| registry.get(id).is_some_and(|(g, _)| g.rules == rules.fingerprint());
+    if registry.was_published().into_iter().any(formerly) {
+        tracing::warn!(
+            "the configuration has the rules of a former generation; those of generation {published} are in \
+             force. Put them into the configuration: `weir generation rules {published}` prints them"
+        );
+        return Ok(());
+    }
+    let task = TaskId { stage: StageId::AntiBrush, partition: 0 }.in_generation(published);
+    Err(JobError::OtherRules { task })
 }

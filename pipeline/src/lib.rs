@@ -2,16 +2,23 @@
 
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod data_dir;
 pub mod error;
+pub mod fleet;
 pub mod flow;
 pub mod r#gen;
+pub mod generations;
+pub mod input;
 pub mod job;
 pub mod log;
 pub mod mask;
 pub mod metrics;
 pub mod outputs;
+pub mod recover;
+pub mod replay;
 pub mod retention;
+pub mod rule_set;
 pub mod scheduler;
 pub mod server;
 pub mod source;

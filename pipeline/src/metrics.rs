@@ -7,7 +7,7 @@ use crate::status::TaskStatus;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use std::time::Duration;
-use weir_proto::{DropReason, Outcome, RefuseReason, Topic};
+use weir_proto::{DropReason, Outcome, RefuseReason};
 
 const IN: &str = "weir_records_in_total";
 const OUT: &str = "weir_records_out_total";
@@ -17,6 +17,7 @@ const LAG: &str = "weir_lag_records";
 const MINIMAL_OFFSET: &str = "weir_minimal_successful_offset";
 const TICK: &str = "weir_last_tick_timestamp_seconds";
 const LATENCY: &str = "weir_batch_duration_seconds";
+const PAUSE: &str = "weir_checkpoint_longest_pause_seconds";
 const CPU: &str = "weir_task_cpu_seconds";
 const COLLECTED: &str = "weir_collected_bytes_total";
 const TOPIC_SIZE: &str = "weir_topic_size_bytes";
@@ -53,6 +54,11 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "Time to fold a batch and hand on its outputs, by stage and partition."
     );
     describe_gauge!(
+        PAUSE,
+        Unit::Seconds,
+        "The longest time that taking a checkpoint has held a task up, since the start of the process."
+    );
+    describe_gauge!(
         CPU,
         Unit::Seconds,
         "CPU time of a task since the start of the process, by stage and partition."
@@ -75,18 +81,16 @@ pub(crate) fn turn(status: &TaskStatus, took: Duration) {
 
 /// Brings everything up to date that is read rather than counted.
 pub fn observe(job: &Job) {
-    for status in job.statuses() {
-        observe_task(status, job.log());
-    }
-    for topic in Topic::ALL {
-        gauge!(TOPIC_SIZE, "topic" => topic.name()).set(job.log().size_bytes(topic) as f64);
+    job.published_statuses().iter().for_each(|status| observe_task(status));
+    for topic in job.log().topics() {
+        gauge!(TOPIC_SIZE, "topic" => topic.to_string()).set(job.log().size_bytes(topic) as f64);
     }
     let collected = job.progress().bytes.load(std::sync::atomic::Ordering::Relaxed);
     counter!(COLLECTED).absolute(collected);
     observe_stores(job);
 }
 
-fn observe_task(status: &TaskStatus, log: &dyn Log) {
+fn observe_task(status: &TaskStatus) {
     let (stage, partition) = (status.task.stage.name(), status.task.partition.to_string());
     let labels = [("stage", stage.to_owned()), ("partition", partition)];
     let tally = status.tally();
@@ -107,8 +111,9 @@ fn observe_task(status: &TaskStatus, log: &dyn Log) {
     gauge!(MINIMAL_OFFSET, &labels).set(status.position() as f64);
     gauge!(TICK, &labels).set(f64::from(status.last_tick()) * 60.0);
     gauge!(CPU, &labels).set(status.cpu_ns() as f64 / 1e9);
-    if let Some(topic) = status.reads {
-        gauge!(LAG, &labels).set(status.lag(log, topic) as f64);
+    if status.end().is_some() {
+        gauge!(LAG, &labels).set(status.lag() as f64);
+        gauge!(PAUSE, &labels).set(status.longest_pause().as_secs_f64());
     }
 }
 

@@ -4,13 +4,13 @@ use crate::error::JobError;
 use crate::log::{Log, NewBatch};
 use std::sync::Arc;
 use weir_operators::outbox::OutBatch;
-use weir_proto::{Batch, BatchBuilder, Topic};
+use weir_proto::{Batch, BatchBuilder, TopicId};
 use weir_state::TaskMeta;
 
 /// The end of a task's outputs in the log.
 pub struct Outputs {
     log: Arc<dyn Log>,
-    topics: Vec<Topic>,
+    topics: Vec<TopicId>,
     /// Per output and partition, the running number behind the newest record of this task that
     /// stands in the log: after a crash that may be more than the store knows of.
     standing: Vec<Vec<u64>>,
@@ -18,7 +18,7 @@ pub struct Outputs {
 
 /// What must be durable before a turn may be committed, per topic.
 #[derive(Clone, Debug, Default)]
-pub struct Tickets(Vec<(Topic, u64)>);
+pub struct Tickets(Vec<(TopicId, u64)>);
 
 impl Tickets {
     /// Whether all of it is durable.
@@ -26,7 +26,7 @@ impl Tickets {
         self.0.iter().all(|(topic, ticket)| log.is_durable(*topic, *ticket))
     }
 
-    fn raise(&mut self, topic: Topic, ticket: u64) {
+    fn raise(&mut self, topic: TopicId, ticket: u64) {
         match self.0.iter_mut().find(|(t, _)| *t == topic) {
             Some((_, highest)) => *highest = ticket.max(*highest),
             None => self.0.push((topic, ticket)),
@@ -40,18 +40,14 @@ impl Outputs {
     pub fn resume(log: Arc<dyn Log>, meta: &TaskMeta) -> Result<Self, JobError> {
         let mut standing = Vec::new();
         for (topic, output) in &meta.outputs {
+            let topic = topic.of(meta.task.generation);
             let mut seqs = output.next_seq.clone();
             for (partition, (seq, end)) in seqs.iter_mut().zip(&output.ends).enumerate() {
-                let high = log.high_watermark(*topic, partition as u32);
+                let high = log.high_watermark(topic, partition as u32);
                 if high < *end {
-                    return Err(JobError::AheadOfLog {
-                        task: meta.task,
-                        topic: *topic,
-                        store: *end,
-                        log: high,
-                    });
+                    return Err(JobError::AheadOfLog { task: meta.task, topic, store: *end, log: high });
                 }
-                for head in log.heads(*topic, partition as u32, *end)? {
+                for head in log.heads(topic, partition as u32, *end)? {
                     if head.producer == meta.task {
                         *seq = (*seq).max(head.first_seq + u64::from(head.count));
                     }
@@ -59,7 +55,8 @@ impl Outputs {
             }
             standing.push(seqs);
         }
-        Ok(Outputs { log, topics: meta.outputs.iter().map(|(t, _)| *t).collect(), standing })
+        let topics = meta.outputs.iter().map(|(t, _)| t.of(meta.task.generation)).collect();
+        Ok(Outputs { log, topics, standing })
     }
 
     /// Appends what does not stand in the log yet, and writes the end offsets into the position.

@@ -1,61 +1,107 @@
-//! What a job lets go of: checkpoints beyond their retention, and log segments below the oldest cut
-//! that is kept. A finite run keeps its whole log.
+//! What a job lets go of: checkpoints beyond their retention, log segments below the oldest cut that is
+//! kept, and generations that nothing kept refers to. A finite run keeps its whole log.
 
 use crate::data_dir::DataDir;
 use crate::error::JobError;
-use crate::flow::FLOW;
+use crate::flow::{self, FLOW};
+use crate::generations::{Cut, Cuts, Registry, Standing};
+use crate::input::Line;
 use crate::log::Log;
-use weir_proto::{Minute, Topic};
-use weir_state::{Manifest, Retention};
+use std::sync::Arc;
+use weir_proto::{Minute, StageId, TaskId, Topic};
+use weir_state::Retention;
 
 /// Keeps a data directory within its retention.
 pub struct Keeper {
     dir: DataDir,
+    registry: Arc<Registry>,
     retention: Retention,
     whole_log: bool,
 }
 
 impl Keeper {
     /// Of a data directory.
-    pub fn new(dir: DataDir, retention: Retention, whole_log: bool) -> Self {
-        Keeper { dir, retention, whole_log }
+    pub fn new(dir: DataDir, registry: Arc<Registry>, retention: Retention, whole_log: bool) -> Self {
+        Keeper { dir, registry, retention, whole_log }
     }
 
     /// Lets go of what need not be kept any more.
     pub fn keep(&self, log: &dyn Log) -> Result<(), JobError> {
-        let (tasks, checkpoints) = (self.dir.cut_tasks(), self.dir.checkpoints());
-        checkpoints.prune(&tasks, self.retention)?;
-        if self.whole_log {
+        let cuts = Cuts::of(&self.dir, &self.registry, self.registry.published());
+        let Some(newest) = cuts.newest()? else { return Ok(()) };
+        let checkpoints = self.dir.checkpoints();
+        for (generation, standing) in self.registry.all() {
+            if standing != Standing::Dropped {
+                for minute in checkpoints.minutes(generation.id)? {
+                    if minute < newest && !self.retention.keeps(minute, newest) {
+                        checkpoints.remove(generation.id, minute)?;
+                    }
+                }
+            }
+        }
+        // While generations follow recorded topics, those are needed as a whole.
+        let following = self.registry.all().into_iter().any(|(_, s)| s == Standing::Candidate);
+        if self.whole_log || following || !self.registry.unsettled().is_empty() {
             return Ok(());
         }
-        let minutes = checkpoints.minutes(tasks[0].generation)?;
-        let oldest = minutes.into_iter().find(|m| checkpoints.is_complete(&tasks, *m));
-        oldest.map_or(Ok(()), |minute| self.trim(minute, log))
+        let oldest = cuts.minutes()?.into_iter().find(|m| cuts.is_complete(*m));
+        oldest.map_or(Ok(()), |minute| self.trim(&cuts.at(minute)?, log))
     }
 
-    fn trim(&self, oldest: Minute, log: &dyn Log) -> Result<(), JobError> {
-        let mut cut = Vec::new();
-        for task in self.dir.cut_tasks() {
-            cut.extend(self.dir.checkpoints().manifest(task, oldest)?);
+    fn trim(&self, oldest: &Cut, log: &dyn Log) -> Result<(), JobError> {
+        let published = self.registry.published();
+        for stage in &FLOW {
+            let line = self.registry.line(published, stage.reads);
+            let below = |p| self.read_to(&line, oldest, stage.id, p);
+            log.trim(line.topic(), &self.partitions().map(below).collect::<Vec<_>>())?;
         }
-        for topic in Topic::ALL {
-            let below: Vec<u64> =
-                (0..self.dir.partitions()).map(|p| lowest_needed(&cut, topic, p as usize)).collect();
-            log.trim(topic, &below)?;
+        // What no stage reads is kept as long as what it was made from.
+        for topic in [Topic::Dropped, Topic::Notices] {
+            for generation in self.registry.ancestors(published) {
+                let below = |p| made_to(oldest, topic, generation, p);
+                log.trim(topic.of(generation), &self.partitions().map(below).collect::<Vec<_>>())?;
+            }
+        }
+        self.retire(oldest.minute(), log)
+    }
+
+    fn partitions(&self) -> std::ops::Range<u32> {
+        0..self.dir.partitions()
+    }
+
+    /// The offset below which the reader of a partition needs nothing any more.
+    fn read_to(&self, line: &Line, oldest: &Cut, reader: StageId, partition: u32) -> u64 {
+        let task = TaskId { stage: reader, partition: partition as u16 };
+        let position = oldest.of(task).map_or(0, |m| m.position);
+        match line {
+            Line::First(_) => position,
+            Line::Anew(anew) => anew.end(partition).map_or(0, |end| position.saturating_sub(end)),
+        }
+    }
+
+    /// A superseded generation whose end lies before the oldest cut is needed no more.
+    fn retire(&self, oldest: Minute, log: &dyn Log) -> Result<(), JobError> {
+        for (generation, standing) in self.registry.all() {
+            let ended = self.registry.ended_at(generation.id).filter(|at| *at < oldest);
+            if standing != Standing::Superseded || ended.is_none() {
+                continue;
+            }
+            for topic in flow::topics_from(generation.from) {
+                let topic = topic.of(generation.id);
+                let published = self.registry.line(self.registry.published(), topic.topic);
+                if published.topic() != topic {
+                    let ends: Vec<u64> = self.partitions().map(|p| log.high_watermark(topic, p)).collect();
+                    log.trim(topic, &ends)?;
+                }
+            }
         }
         Ok(())
     }
 }
 
-/// The offset from which on a partition is needed by a cut: its reader's position, or, for a topic
-/// that no stage reads, the lowest end that a producer knew.
-fn lowest_needed(cut: &[Manifest], topic: Topic, partition: usize) -> u64 {
-    let reader = FLOW.iter().find(|s| s.reads == topic).map(|s| s.id);
-    let positions = cut.iter().filter_map(|m| match reader {
-        Some(stage) => {
-            (m.task.stage == stage && usize::from(m.task.partition) == partition).then_some(m.position)
-        }
-        None => m.ends.iter().find(|(t, _)| *t == topic).map(|(_, ends)| ends[partition]),
-    });
-    positions.min().unwrap_or(0)
+/// The lowest end of a partition that a producer of the oldest cut knew.
+fn made_to(oldest: &Cut, topic: Topic, generation: u32, partition: u32) -> u64 {
+    let made = oldest.manifests().iter().filter(|m| m.task.generation == generation);
+    let ends = made.filter_map(|m| m.ends.iter().find(|(t, _)| *t == topic));
+    ends.map(|(_, ends)| ends[partition as usize]).min().unwrap_or(0)
 }

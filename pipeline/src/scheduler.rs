@@ -7,7 +7,8 @@ use crate::status::{TaskStatus, thread_cpu_ns};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use weir_state::Store;
+use weir_proto::Producer;
+use weir_state::{Store, Unfinished};
 
 /// Threads that take checkpoints.
 const CHECKPOINT_THREADS: usize = 3;
@@ -27,14 +28,22 @@ pub enum Need {
     Checkpoint,
 }
 
+/// Something left to do that does not need the task.
+pub type FollowUp = Option<Box<dyn FnOnce() -> Result<(), JobError> + Send>>;
+
+/// To finish a checkpoint while its task goes on.
+pub(crate) fn finish(unfinished: Option<Unfinished>) -> FollowUp {
+    unfinished.map(|u| -> Box<dyn FnOnce() -> Result<(), JobError> + Send> { Box::new(|| Ok(u.finish()?)) })
+}
+
 /// A task, as the scheduler sees it. Only one thread at a time holds it.
 pub trait Work: Send {
     /// What it could do now.
     fn need(&self) -> Need;
     /// Whether nothing is left to do with the input there is.
     fn is_idle(&self) -> bool;
-    /// Does it.
-    fn work(&mut self, need: Need) -> Result<(), JobError>;
+    /// Does it. What is left to do without the task, the task does not wait for.
+    fn work(&mut self, need: Need) -> Result<FollowUp, JobError>;
     /// What it shows of itself.
     fn status(&self) -> Arc<TaskStatus>;
     /// Records taken so far, committed or not; only differences count.
@@ -43,9 +52,25 @@ pub trait Work: Send {
     fn store(&self) -> &Store;
 }
 
-struct State {
+/// Turns of tasks that are published, before one of a task that is not gets its turn although those
+/// have work.
+const BACKGROUND_EVERY: u32 = 8;
+
+struct Slot {
+    id: Producer,
     /// `None` while a thread holds the task.
-    tasks: Vec<Option<Box<dyn Work>>>,
+    task: Option<Box<dyn Work>>,
+    /// It works beside the published tasks and leaves them most of the time.
+    background: bool,
+}
+
+#[derive(Default)]
+struct State {
+    tasks: Vec<Slot>,
+    /// Follow-ups under way.
+    following: usize,
+    /// Turns since the last one of a task in the background.
+    foreground: u32,
     error: Option<JobError>,
 }
 
@@ -59,11 +84,46 @@ pub struct Scheduler {
 impl Scheduler {
     /// A scheduler of these tasks.
     pub fn new(tasks: Vec<Box<dyn Work>>) -> Self {
-        Scheduler {
-            state: Mutex::new(State { tasks: tasks.into_iter().map(Some).collect(), error: None }),
-            changed: Condvar::new(),
-            stop: AtomicBool::new(false),
+        let scheduler =
+            Scheduler { state: Mutex::default(), changed: Condvar::new(), stop: AtomicBool::new(false) };
+        scheduler.add(tasks, false);
+        scheduler
+    }
+
+    /// Takes in more tasks.
+    pub fn add(&self, tasks: Vec<Box<dyn Work>>, background: bool) {
+        let slot = |task: Box<dyn Work>| Slot { id: task.status().task, task: Some(task), background };
+        self.state().tasks.extend(tasks.into_iter().map(slot));
+        self.wake();
+    }
+
+    /// Tasks that worked in the background are published ones now.
+    pub fn publish(&self, which: impl Fn(Producer) -> bool) {
+        self.state().tasks.iter_mut().filter(|s| which(s.id)).for_each(|s| s.background = false);
+    }
+
+    /// Lets go of tasks, once what they are doing is done.
+    pub fn remove(&self, which: impl Fn(Producer) -> bool) -> Vec<Box<dyn Work>> {
+        let mut removed = Vec::new();
+        let mut state = self.state();
+        while state.tasks.iter().any(|s| which(s.id)) {
+            let (gone, rest) = std::mem::take(&mut state.tasks)
+                .into_iter()
+                .partition::<Vec<_>, _>(|s| which(s.id) && s.task.is_some());
+            state.tasks = rest;
+            removed.extend(gone.into_iter().filter_map(|s| s.task));
+            if state.tasks.iter().any(|s| which(s.id)) {
+                state = self.changed.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner).0;
+            }
         }
+        removed
+    }
+
+    /// Whether some tasks have nothing to do.
+    pub fn are_idle(&self, which: impl Fn(Producer) -> bool) -> bool {
+        let state = self.state();
+        let idle = |s: &Slot| s.task.as_ref().is_some_and(|t| t.is_idle());
+        state.following == 0 && state.tasks.iter().filter(|s| which(s.id)).all(idle)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -79,6 +139,11 @@ impl Scheduler {
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.wake();
+    }
+
+    /// Whether it was told to end.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
     }
 
     /// Runs until stopped, or an error, or `done` says so while all tasks are idle.
@@ -98,7 +163,7 @@ impl Scheduler {
                 handles.push(run("checkpoint", true)?);
             }
             while !self.stop.load(Ordering::Acquire) {
-                if done() && self.all_idle() {
+                if done() && self.are_idle(|_| true) {
                     self.stop();
                 }
                 std::thread::sleep(IDLE / 4);
@@ -113,35 +178,55 @@ impl Scheduler {
         })
     }
 
-    fn all_idle(&self) -> bool {
-        self.state().tasks.iter().all(|t| t.as_ref().is_some_and(|t| t.is_idle()))
-    }
-
     fn worker(&self, checkpoints: bool) {
         // A panic must not leave the other threads waiting for the task it took along.
         let _end = StopOnPanic(self);
         let mut state = self.state();
         while !self.stop.load(Ordering::Acquire) {
-            let Some((at, need)) = pick(&state.tasks, checkpoints) else {
+            let Some((at, need)) = pick(&mut state, checkpoints) else {
                 state = self.changed.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner).0;
                 continue;
             };
-            let Some(mut task) = state.tasks[at].take() else { continue };
+            let id = state.tasks[at].id;
+            let Some(mut task) = state.tasks[at].task.take() else { continue };
             drop(state);
             let result = timed(&mut *task, need);
             state = self.state();
-            state.tasks[at] = Some(task);
-            if let Err(error) = result {
-                state.error.get_or_insert(error);
-                self.stop();
+            // Others may have come and gone since; those that a thread holds stay.
+            if let Some(slot) = state.tasks.iter_mut().find(|s| s.id == id) {
+                slot.task = Some(task);
             }
             self.changed.notify_one();
+            state = self.follow_up(state, result);
         }
+    }
+
+    fn follow_up<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        result: Result<FollowUp, JobError>,
+    ) -> MutexGuard<'a, State> {
+        let result = match result {
+            Ok(Some(rest)) => {
+                state.following += 1;
+                drop(state);
+                let result = rest();
+                state = self.state();
+                state.following -= 1;
+                result
+            }
+            other => other.map(|_| ()),
+        };
+        if let Err(error) = result {
+            state.error.get_or_insert(error);
+            self.stop();
+        }
+        state
     }
 
     /// Calls `visit` with each task once the threads have ended.
     pub fn for_each(&self, mut visit: impl FnMut(&dyn Work)) {
-        self.state().tasks.iter().flatten().for_each(|t| visit(&**t));
+        self.state().tasks.iter().filter_map(|s| s.task.as_ref()).for_each(|t| visit(&**t));
     }
 }
 
@@ -155,31 +240,41 @@ impl Drop for StopOnPanic<'_> {
     }
 }
 
-fn timed(task: &mut dyn Work, need: Need) -> Result<(), JobError> {
+fn timed(task: &mut dyn Work, need: Need) -> Result<FollowUp, JobError> {
     let (cpu, wall, before) = (thread_cpu_ns(), Instant::now(), task.position());
     let result = task.work(need);
     let (status, records) = (task.status(), task.position() - before);
     status.spent(thread_cpu_ns() - cpu, records);
-    if matches!(need, Need::Turn(_)) {
-        crate::metrics::turn(&status, wall.elapsed());
+    match need {
+        Need::Turn(_) => crate::metrics::turn(&status, wall.elapsed()),
+        Need::Checkpoint => status.paused(wall.elapsed()),
+        Need::Commit | Need::Nothing => {}
     }
     result
 }
 
-fn pick(tasks: &[Option<Box<dyn Work>>], checkpoints: bool) -> Option<(usize, Need)> {
-    let mut best = None;
-    let mut longest = 0;
-    for (at, task) in tasks.iter().enumerate() {
-        let Some(task) = task else { continue };
+/// What to do next: what became durable is committed, then the longest backlog of the published tasks;
+/// those in the background have what is left, and now and then a turn of their own.
+fn pick(state: &mut State, checkpoints: bool) -> Option<(usize, Need)> {
+    let mut best = [None, None];
+    let mut longest = [0, 0];
+    for (at, slot) in state.tasks.iter().enumerate() {
+        let Some(task) = &slot.task else { continue };
         match (task.need(), checkpoints) {
             (Need::Commit, false) => return Some((at, Need::Commit)),
             (Need::Checkpoint, true) => return Some((at, Need::Checkpoint)),
-            (Need::Turn(backlog), false) if backlog > longest => {
-                longest = backlog;
-                best = Some((at, Need::Turn(backlog)));
+            (Need::Turn(backlog), false) if backlog > longest[usize::from(slot.background)] => {
+                longest[usize::from(slot.background)] = backlog;
+                best[usize::from(slot.background)] = Some((at, Need::Turn(backlog)));
             }
             _ => {}
         }
     }
-    best
+    let [published, background] = best;
+    if background.is_some() && (published.is_none() || state.foreground >= BACKGROUND_EVERY) {
+        state.foreground = 0;
+        return background;
+    }
+    state.foreground += u32::from(published.is_some());
+    published
 }

@@ -1,17 +1,27 @@
-//! What a running job serves: `/metrics` and `/healthz` over HTTP, the control service over gRPC.
+//! What a running job serves: `/metrics` and `/healthz` over HTTP; the control service over gRPC, with
+//! health and reflection.
 
+use crate::control::JobControl;
 use crate::job::Job;
-use crate::log::Log;
 use axum::Router;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tonic::{Request, Response, Status};
-use weir_proto::Topic;
-use weir_proto::rpc::control_server::{Control, ControlServer};
-use weir_proto::rpc::{PartitionStatus, StatusRequest, StatusResponse, TaskStatus};
+use tonic::transport::server::TcpIncoming;
+use weir_proto::rpc;
+use weir_proto::rpc::control_server::ControlServer;
+
+/// The control service cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Its description is damaged.
+    #[error(transparent)]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The connection failed.
+    #[error(transparent)]
+    Transport(#[from] tonic::transport::Error),
+}
 
 /// Serves `/metrics` and `/healthz`.
 pub async fn serve_metrics(
@@ -32,36 +42,18 @@ pub async fn serve_metrics(
 }
 
 /// Serves the control service.
-pub async fn serve_control(address: SocketAddr, job: Arc<Job>) -> Result<(), tonic::transport::Error> {
-    tonic::transport::Server::builder().add_service(ControlServer::new(JobControl(job))).serve(address).await
-}
-
-struct JobControl(Arc<Job>);
-
-#[tonic::async_trait]
-impl Control for JobControl {
-    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
-        Ok(Response::new(status_of(&self.0)))
-    }
-}
-
-fn status_of(job: &Job) -> StatusResponse {
-    let log = job.log();
-    let tasks = job.statuses().iter().map(|s| TaskStatus {
-        stage: s.task.stage.name().to_owned(),
-        partition: u32::from(s.task.partition),
-        generation: s.task.generation,
-        position: s.position(),
-        minimal_successful_offset: s.position(),
-        lag: s.reads.map_or(0, |topic| s.lag(log, topic)),
-        last_tick_minute: s.last_tick(),
-    });
-    let partitions = Topic::ALL.into_iter().flat_map(|topic| {
-        (0..job.partitions()).map(move |partition| PartitionStatus {
-            topic: topic.name().to_owned(),
-            partition,
-            high_watermark: log.high_watermark(topic, partition),
-        })
-    });
-    StatusResponse { tasks: tasks.collect(), partitions: partitions.collect() }
+pub async fn serve_control(listener: TcpListener, job: Arc<Job>) -> Result<(), ServeError> {
+    let (health, service) = tonic_health::server::health_reporter();
+    health.set_serving::<ControlServer<JobControl>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(rpc::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    tonic::transport::Server::builder()
+        .add_service(service)
+        .add_service(reflection)
+        .add_service(ControlServer::new(JobControl(job)))
+        .serve_with_incoming(TcpIncoming::from(listener))
+        .await?;
+    Ok(())
 }

@@ -1,9 +1,9 @@
 //! What a task shows of itself while it runs.
 
-use crate::log::Log;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use weir_proto::{Producer, Topic};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use weir_proto::{Minute, Producer};
 use weir_state::{Tally, TaskMeta};
 
 /// Where a task stands, readable from any thread.
@@ -11,23 +11,29 @@ use weir_state::{Tally, TaskMeta};
 pub struct TaskStatus {
     /// Which task.
     pub task: Producer,
-    /// What it reads, if it reads a topic.
-    pub reads: Option<Topic>,
+    /// Whether it reads a topic.
+    reads: bool,
     position: AtomicU64,
+    end: AtomicU64,
     last_tick: AtomicU64,
+    checkpointed: AtomicU64,
+    longest_pause_ns: AtomicU64,
     cpu_ns: AtomicU64,
     records: AtomicU64,
     tally: Mutex<Tally>,
 }
 
 impl TaskStatus {
-    /// Of a task that goes on where it stands.
-    pub fn new(reads: Option<Topic>, meta: &TaskMeta) -> Self {
+    /// Of a task that goes on where it stands; `end` is that of its input, if it reads a topic.
+    pub fn new(end: Option<u64>, meta: &TaskMeta) -> Self {
         let status = TaskStatus {
             task: meta.task,
-            reads,
+            reads: end.is_some(),
             position: AtomicU64::new(0),
+            end: AtomicU64::new(end.unwrap_or(0)),
             last_tick: AtomicU64::new(0),
+            checkpointed: AtomicU64::new(if meta.at_tick { 0 } else { u64::from(meta.last_tick.0) }),
+            longest_pause_ns: AtomicU64::new(0),
             cpu_ns: AtomicU64::new(0),
             records: AtomicU64::new(0),
             tally: Mutex::default(),
@@ -41,9 +47,24 @@ impl TaskStatus {
         self.position.load(Ordering::Acquire)
     }
 
+    /// The end of its input, if it reads a topic: the place behind the newest durable record.
+    pub fn end(&self) -> Option<u64> {
+        self.reads.then(|| self.end.load(Ordering::Acquire).max(self.position()))
+    }
+
     /// Durable input records not processed yet.
-    pub fn lag(&self, log: &dyn Log, reads: Topic) -> u64 {
-        log.high_watermark(reads, u32::from(self.task.partition)).saturating_sub(self.position())
+    pub fn lag(&self) -> u64 {
+        self.end().map_or(0, |end| end - self.position())
+    }
+
+    /// The minute of the newest checkpoint, 0 if it has none yet.
+    pub fn checkpoint(&self) -> Minute {
+        Minute(self.checkpointed.load(Ordering::Acquire) as u32)
+    }
+
+    /// The longest time that taking a checkpoint has held the task up.
+    pub fn longest_pause(&self) -> Duration {
+        Duration::from_nanos(self.longest_pause_ns.load(Ordering::Relaxed))
     }
 
     /// The newest tick, in minutes since the epoch.
@@ -66,6 +87,18 @@ impl TaskStatus {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    pub(crate) fn sees(&self, end: u64) {
+        self.end.store(end, Ordering::Release);
+    }
+
+    pub(crate) fn checkpointed(&self, minute: Minute) {
+        self.checkpointed.store(u64::from(minute.0), Ordering::Release);
+    }
+
+    pub(crate) fn paused(&self, time: Duration) {
+        self.longest_pause_ns.fetch_max(time.as_nanos() as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn committed(&self, meta: &TaskMeta) {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&meta.tally);
         self.last_tick.store(u64::from(meta.last_tick.0), Ordering::Release);
@@ -75,6 +108,27 @@ impl TaskStatus {
     pub(crate) fn spent(&self, cpu_ns: u64, records: u64) {
         self.cpu_ns.fetch_add(cpu_ns, Ordering::Relaxed);
         self.records.fetch_add(records, Ordering::Relaxed);
+    }
+}
+
+/// The tasks of the published generation: their backlog holds collect back.
+#[derive(Debug, Default)]
+pub struct Live(Mutex<Vec<Arc<TaskStatus>>>);
+
+impl Live {
+    /// Sets which they are.
+    pub fn set(&self, tasks: Vec<Arc<TaskStatus>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = tasks;
+    }
+
+    /// Which they are.
+    pub fn tasks(&self) -> Vec<Arc<TaskStatus>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Records that wait.
+    pub fn lag(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|s| s.lag()).sum()
     }
 }
 

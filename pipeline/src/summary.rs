@@ -5,6 +5,7 @@
 
 use crate::data_dir::DataDir;
 use crate::error::JobError;
+use crate::generations::Registry;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use weir_operators::deduct::{self, Account};
@@ -71,8 +72,12 @@ impl Books {
         let shared = Shared::new(8 << 20);
         let mut books =
             Books { tallies: BTreeMap::new(), accounts: BTreeMap::new(), ledger: BTreeMap::new() };
+        let registry = Registry::open(dir)?;
+        let published = registry.published();
         for stage in StageId::ALL {
+            let generation = if stage.is_source() { 1 } else { registry.runs(published, stage) };
             for task in dir.tasks_of(stage) {
+                let task = task.in_generation(generation);
                 let path = dir.store(task);
                 if !path.exists() {
                     continue;

@@ -1,4 +1,4 @@
-//! The task loop: one stage on one input partition.
+//! The task loop: one stage on one input partition, in one generation.
 //!
 //! A turn reads a stretch of the input, folds it, and appends the outputs. Once those are durable
 //! the turn is committed: state, next input position, provenance marks, end offsets and digest in
@@ -6,32 +6,61 @@
 
 use crate::error::JobError;
 use crate::flow::{Shared, Stage};
-use crate::log::{Log, LoggedBatch};
+use crate::input::{Line, LineReader, Start};
+use crate::log::Log;
 use crate::outputs::{Outputs, Tickets};
-use crate::scheduler::{Need, Work};
+use crate::scheduler::{FollowUp, Need, Work, finish};
 use crate::status::TaskStatus;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use weir_operators::{Operator, Outbox};
-use weir_proto::{Batch, Producer, Provenance, Record, Topic};
-use weir_state::{CheckpointDir, Commit, Durability, Mark, Store, TaskMeta};
+use weir_proto::{Minute, Producer, Record};
+use weir_state::{CheckpointDir, Commit, Durability, Store, TaskMeta};
 
-/// Records of a turn, at most and about.
+/// Records of a turn, at most.
 const MAX_RECORDS: u64 = 16_384;
+
+/// What becomes of the state at a tick.
+#[derive(Clone)]
+pub enum AtTick {
+    /// It is kept as a checkpoint.
+    Checkpoint(CheckpointDir),
+    /// Nothing: the task is of a replay, which ends with its segment.
+    Nothing,
+}
+
+/// How a task runs.
+pub struct TaskOptions {
+    /// Which task.
+    pub task: Producer,
+    /// Partitions of every topic.
+    pub partitions: u32,
+    /// How its input is read.
+    pub line: Arc<Line>,
+    /// Rules and lists.
+    pub shared: Shared,
+    /// What becomes of its checkpoints.
+    pub at_tick: AtTick,
+    /// The minute at whose tick the generation ends; 0 if it does not.
+    pub ends_at: Arc<AtomicU32>,
+}
 
 /// A task that folds a topic's partition.
 pub struct Task {
-    reads: Topic,
-    partition: u32,
-    log: Arc<dyn Log>,
+    input: LineReader,
     store: Store,
     operator: Box<dyn Operator>,
     outbox: Outbox,
     outputs: Outputs,
     meta: TaskMeta,
+    log: Arc<dyn Log>,
     /// Set while a turn's outputs are not known to be durable.
     uncommitted: Option<Tickets>,
-    checkpoints: CheckpointDir,
+    /// What there was to read when the last turn found nothing.
+    exhausted: Option<u64>,
+    at_tick: AtTick,
     checkpoint_due: bool,
+    ends_at: Arc<AtomicU32>,
     status: Arc<TaskStatus>,
 }
 
@@ -39,95 +68,78 @@ impl Task {
     /// Opens a task where it stopped.
     pub fn open(
         stage: &Stage,
-        task: Producer,
-        partitions: u32,
+        options: TaskOptions,
         store: Store,
         log: Arc<dyn Log>,
-        checkpoints: CheckpointDir,
-        shared: &Shared,
     ) -> Result<Self, JobError> {
+        let TaskOptions { task, partitions, line, shared, at_tick, ends_at } = options;
         let rules = shared.rules.fingerprint();
         let new = || TaskMeta::new(task, stage.writes, partitions as usize, rules);
-        let meta = store.meta()?.unwrap_or_else(new);
+        let mut meta = store.meta()?.unwrap_or_else(new);
+        let begins = meta.task.generation != task.generation;
+        if begins {
+            meta.enter(task.generation, rules);
+        }
         if meta.rules != rules {
             return Err(JobError::OtherRules { task });
         }
-        let partition = u32::from(task.partition);
-        let end = log.high_watermark(stage.reads, partition);
-        if meta.position > end {
-            return Err(JobError::AheadOfLog { task, topic: stage.reads, store: meta.position, log: end });
+        let start = Start { position: meta.position, marks: meta.marks.clone() };
+        let input = LineReader::open(log.clone(), line, u32::from(task.partition), start);
+        if meta.position > input.end() {
+            let (store, log, topic) = (meta.position, input.end(), input.topic());
+            return Err(JobError::AheadOfLog { task, topic, store, log });
         }
-        let status = TaskStatus::new(Some(stage.reads), &meta);
+        let status = TaskStatus::new(Some(input.end()), &meta);
         Ok(Task {
-            reads: stage.reads,
-            partition,
-            operator: (stage.operator)(&store, shared, meta.last_tick)?,
+            input,
+            operator: (stage.operator)(&store, &shared, meta.last_tick)?,
             outbox: Outbox::resume(&meta),
             outputs: Outputs::resume(log.clone(), &meta)?,
-            checkpoint_due: meta.is_at_tick(),
-            log,
+            checkpoint_due: meta.at_tick && !begins,
             store,
             meta,
+            log,
             uncommitted: None,
-            checkpoints,
+            exhausted: None,
+            at_tick,
+            ends_at,
             status: Arc::new(status),
         })
     }
 
     fn fold_turn(&mut self) -> Result<(), JobError> {
-        let batches = self.log.read(self.reads, self.partition, self.meta.position, MAX_RECORDS)?;
-        for batch in &batches {
-            if self.fold_batch(batch)? {
+        let news = self.input.news();
+        let before = self.input.position();
+        self.meta.at_tick = false;
+        let mut taken = 0;
+        while taken < MAX_RECORDS {
+            let Some((place, _)) = self.input.advance()? else {
+                self.exhausted = Some(news);
+                break;
+            };
+            taken += 1;
+            if self.fold_record(place)? {
                 break;
             }
         }
+        if taken == 0 && before == self.input.position() {
+            return Ok(());
+        }
+        self.meta.position = self.input.position();
+        self.meta.marks = self.input.marks().to_vec();
         let batches = self.outbox.take();
         self.uncommitted = Some(self.outputs.append(batches, &mut self.meta)?);
         Ok(())
     }
 
-    /// Folds a batch; whether a tick ended the turn.
-    fn fold_batch(&mut self, logged: &LoggedBatch) -> Result<bool, JobError> {
-        let head = &logged.head;
-        let at = self.mark_of(head.producer);
-        let expected = self.meta.marks[at].next_seq;
-        if head.first_seq > expected {
-            return Err(JobError::Gap {
-                task: self.meta.task,
-                topic: self.reads,
-                upstream: head.producer,
-                expected,
-                found: head.first_seq,
-            });
-        }
-        for (i, record) in Batch::open(&logged.bytes)?.enumerate() {
-            let (offset, seq) = (head.base_offset + i as u64, head.first_seq + i as u64);
-            if offset < self.meta.position {
-                continue;
-            }
-            self.meta.position = offset + 1;
-            if seq < self.meta.marks[at].next_seq {
-                continue;
-            }
-            let record = record?;
-            self.meta.marks[at].next_seq = seq + 1;
-            self.meta.marks[at].last = record.provenance;
-            if self.fold_record(offset, record.bytes)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// Folds a record; whether it was the first tick of its minute.
-    fn fold_record(&mut self, offset: u64, bytes: &[u8]) -> Result<bool, JobError> {
-        self.outbox.at(offset);
-        match Record::decode(bytes)? {
+    fn fold_record(&mut self, place: u64) -> Result<bool, JobError> {
+        self.outbox.at(place);
+        match Record::decode(self.input.bytes())? {
             Record::Tick(minute) if minute > self.meta.last_tick => {
                 self.operator.tick(minute);
                 self.outbox.tick(minute);
-                self.meta.last_tick = minute;
-                self.meta.tick_position = offset + 1;
+                self.meta.ticked(minute);
                 Ok(true)
             }
             Record::Tick(_) => Ok(false),
@@ -139,14 +151,6 @@ impl Task {
         }
     }
 
-    fn mark_of(&mut self, producer: Producer) -> usize {
-        let marks = &mut self.meta.marks;
-        marks.iter().position(|m| m.producer == producer).unwrap_or_else(|| {
-            marks.push(Mark { producer, next_seq: 0, last: Provenance::default() });
-            marks.len() - 1
-        })
-    }
-
     fn commit(&mut self) -> Result<(), JobError> {
         self.meta.commits += 1;
         self.outbox.save(&mut self.meta);
@@ -155,44 +159,58 @@ impl Task {
         commit.put_meta(&self.meta);
         self.store.commit(commit, Durability::FromLog)?;
         self.uncommitted = None;
-        self.checkpoint_due = self.meta.is_at_tick();
+        self.checkpoint_due = self.meta.at_tick;
+        self.status.committed(&self.meta);
         Ok(())
+    }
+
+    fn checkpoint(&mut self) -> Result<FollowUp, JobError> {
+        self.checkpoint_due = false;
+        self.status.checkpointed(self.meta.last_tick);
+        match &self.at_tick {
+            AtTick::Checkpoint(dir) => Ok(finish(dir.begin(&self.store, &self.meta)?)),
+            AtTick::Nothing => Ok(None),
+        }
+    }
+
+    /// Whether the generation has ended here: another one goes on from this tick.
+    fn has_ended(&self) -> bool {
+        let at = Minute(self.ends_at.load(Ordering::Acquire));
+        at.0 > 0 && self.meta.last_tick >= at
     }
 }
 
 impl Work for Task {
     fn need(&self) -> Need {
         match &self.uncommitted {
-            Some(tickets) if tickets.are_durable(&*self.log) => Need::Commit,
-            Some(_) => Need::Nothing,
-            None if self.checkpoint_due => Need::Checkpoint,
-            None => match self.log.high_watermark(self.reads, self.partition) - self.meta.position {
-                0 => Need::Nothing,
-                backlog => Need::Turn(backlog),
-            },
+            Some(tickets) if tickets.are_durable(&*self.log) => return Need::Commit,
+            Some(_) => return Need::Nothing,
+            None if self.checkpoint_due => return Need::Checkpoint,
+            None => {}
+        }
+        if self.has_ended() {
+            return Need::Nothing;
+        }
+        let end = self.input.end();
+        self.status.sees(end);
+        match self.exhausted {
+            Some(news) if news == self.input.news() => Need::Nothing,
+            _ => Need::Turn(end.saturating_sub(self.meta.position).max(1)),
         }
     }
 
     fn is_idle(&self) -> bool {
-        self.uncommitted.is_none()
-            && !self.checkpoint_due
-            && self.log.high_watermark(self.reads, self.partition) == self.meta.position
+        self.need() == Need::Nothing && self.uncommitted.is_none()
     }
 
-    fn work(&mut self, need: Need) -> Result<(), JobError> {
+    fn work(&mut self, need: Need) -> Result<FollowUp, JobError> {
         match need {
-            Need::Commit => {
-                self.commit()?;
-                self.status.committed(&self.meta);
-            }
-            Need::Checkpoint => {
-                self.checkpoints.take(&self.store, &self.meta)?;
-                self.checkpoint_due = false;
-            }
+            Need::Commit => self.commit()?,
+            Need::Checkpoint => return self.checkpoint(),
             Need::Turn(_) => self.fold_turn()?,
             Need::Nothing => {}
         }
-        Ok(())
+        Ok(None)
     }
 
     fn status(&self) -> Arc<TaskStatus> {
@@ -200,7 +218,7 @@ impl Work for Task {
     }
 
     fn position(&self) -> u64 {
-        self.meta.position
+        self.outbox.tally().taken
     }
 
     fn store(&self) -> &Store {

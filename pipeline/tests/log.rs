@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use weir_pipeline::log::{Codec, EmbeddedLog, Log, LogError, LogOptions, NewBatch, TopicReader};
-use weir_proto::{Batch, BatchBuilder, Producer, Provenance, StageId, Topic};
+use weir_proto::{Batch, BatchBuilder, Producer, Provenance, StageId, Topic, TopicId};
 
-const TOPIC: Topic = Topic::Clean;
+const TOPIC: TopicId = TopicId { topic: Topic::Clean, generation: 1 };
 
 fn options() -> LogOptions {
     LogOptions { sync_interval: Duration::ZERO, segment_bytes: 4_000, tail_bytes: 2_000, codec: Codec::Lz4 }
@@ -41,7 +41,7 @@ fn append(log: &EmbeddedLog, partition: u32, new: NewBatch) -> u64 {
 fn numbers(log: &dyn Log, partition: u32, from: u64) -> Vec<u64> {
     let (mut next, end, mut found) = (from, log.high_watermark(TOPIC, partition), Vec::new());
     while next < end {
-        for logged in log.read(TOPIC, partition, next, 5).unwrap() {
+        for logged in log.read(TOPIC, partition, next, 5, None).unwrap().batches {
             for (i, record) in Batch::open(&logged.bytes).unwrap().enumerate() {
                 let seq = logged.head.first_seq + i as u64;
                 let text = String::from_utf8(record.unwrap().bytes.to_vec()).unwrap();
@@ -58,7 +58,7 @@ fn numbers(log: &dyn Log, partition: u32, from: u64) -> Vec<u64> {
 
 fn segments(dir: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> =
-        fs::read_dir(dir.join(TOPIC.name())).unwrap().map(|e| e.unwrap().path()).collect();
+        fs::read_dir(dir.join(TOPIC.to_string())).unwrap().map(|e| e.unwrap().path()).collect();
     files.sort();
     files
 }
@@ -119,6 +119,33 @@ fn a_tail_cut_at_any_byte_is_cut_to_whole_batches_and_goes_on() {
 }
 
 #[test]
+fn damage_before_an_fsync_is_no_torn_tail() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(dir.path(), 1, LogOptions { segment_bytes: 1 << 20, ..options() }).unwrap();
+    let mut end = append(&log, 0, batch(0, 7));
+    let first_group = fs::metadata(&segments(dir.path())[0]).unwrap().len();
+    for _ in 0..5 {
+        end = append(&log, 0, batch(end, 7));
+    }
+    drop(log);
+    let segment = segments(dir.path())[0].clone();
+    let bytes = fs::read(&segment).unwrap();
+    let mut damaged = bytes.clone();
+    damaged[first_group as usize - 1] ^= 1;
+    fs::write(&segment, &damaged).unwrap();
+    let error = EmbeddedLog::open(dir.path(), 1, options()).map(|_| ()).unwrap_err();
+    assert!(matches!(&error, LogError::Damaged { path, .. } if *path == segment), "{error}");
+    assert_eq!(fs::read(&segment).unwrap(), damaged, "nothing is cut");
+    // The newest group may not have come to the disk: its damage is a torn tail.
+    let mut torn = bytes.clone();
+    let last = torn.len() - 1;
+    torn[last] ^= 1;
+    fs::write(&segment, torn).unwrap();
+    let log = EmbeddedLog::open(dir.path(), 1, options()).unwrap();
+    assert!(log.high_watermark(TOPIC, 0) < end);
+}
+
+#[test]
 fn damage_in_a_closed_segment_is_an_error_that_names_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let log = EmbeddedLog::open(dir.path(), 1, options()).unwrap();
@@ -133,7 +160,7 @@ fn damage_in_a_closed_segment_is_an_error_that_names_the_file() {
     bytes[last] ^= 1;
     fs::write(&first, bytes).unwrap();
     let log = EmbeddedLog::open(dir.path(), 1, options()).unwrap();
-    let error = log.read(TOPIC, 0, 0, u64::MAX).map(|_| ()).unwrap_err();
+    let error = log.read(TOPIC, 0, 0, u64::MAX, None).map(|_| ()).unwrap_err();
     assert!(matches!(&error, LogError::Damaged { path, .. } if *path == first), "{error}");
 }
 
@@ -154,7 +181,7 @@ fn trimming_keeps_every_offset_from_the_given_one_on() {
         let from = below[partition as usize];
         assert_eq!(numbers(&log, partition, from), (from..ends[partition as usize]).collect::<Vec<_>>());
     }
-    assert!(matches!(log.read(TOPIC, 0, 0, 1), Err(LogError::Trimmed { offset: 0, .. })));
+    assert!(matches!(log.read(TOPIC, 0, 0, 1, None), Err(LogError::Trimmed { offset: 0, .. })));
     drop(log);
     let log = EmbeddedLog::open(dir.path(), 2, options()).unwrap();
     assert_eq!(numbers(&log, 0, below[0]), (below[0]..ends[0]).collect::<Vec<_>>());
@@ -171,7 +198,7 @@ fn a_reader_beside_the_writer_sees_what_is_written_after_it_opened() {
         end = append(&log, 0, batch(end, 6));
         reader.refresh().unwrap();
         assert_eq!(reader.offsets(0), (0, end));
-        let last = reader.read(0, end - 1, 1).unwrap();
+        let last = reader.read(0, end - 1, 1, None).unwrap().batches;
         assert_eq!(last[0].head.end(), end);
     }
 }

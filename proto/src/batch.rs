@@ -75,31 +75,63 @@ pub struct BatchRecord<'a> {
     pub bytes: &'a [u8],
 }
 
+/// Where a reader stands in a batch whose bytes it is given anew each time.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchCursor {
+    head: usize,
+    heads_end: usize,
+    body: usize,
+    body_end: usize,
+    position: u64,
+}
+
+impl BatchCursor {
+    /// In front of the first record.
+    pub fn open(bytes: &[u8]) -> Result<Self, BatchError> {
+        let (rest, len) = bytes.split_last_chunk::<4>().ok_or(BatchError)?;
+        let len = u32::from_le_bytes(*len) as usize;
+        let body_end = rest.len().checked_sub(len).ok_or(BatchError)?;
+        Ok(BatchCursor { head: body_end, heads_end: rest.len(), body: 0, body_end, position: 0 })
+    }
+
+    /// The next record of the batch that the cursor was opened on.
+    #[inline]
+    pub fn next<'a>(&mut self, bytes: &'a [u8]) -> Option<Result<BatchRecord<'a>, BatchError>> {
+        if self.head >= self.heads_end {
+            return None;
+        }
+        let record = self.read(bytes).ok_or(BatchError);
+        if record.is_err() {
+            self.head = self.heads_end;
+        }
+        Some(record)
+    }
+
+    #[inline]
+    fn read<'a>(&mut self, bytes: &'a [u8]) -> Option<BatchRecord<'a>> {
+        let mut heads = bytes.get(self.head..self.heads_end)?;
+        self.position = self.position.checked_add(take_varint(&mut heads)?)?;
+        let index = u32::try_from(take_varint(&mut heads)?).ok()?;
+        let len = usize::try_from(take_varint(&mut heads)?).ok()?;
+        self.head = self.heads_end - heads.len();
+        let end = self.body.checked_add(len).filter(|end| *end <= self.body_end)?;
+        let record = bytes.get(self.body..end)?;
+        self.body = end;
+        Some(BatchRecord { provenance: Provenance { position: self.position, index }, bytes: record })
+    }
+}
+
 /// Reads a batch's records in order.
 #[derive(Clone, Debug)]
 pub struct Batch<'a> {
-    head: &'a [u8],
-    body: &'a [u8],
-    position: u64,
+    bytes: &'a [u8],
+    cursor: BatchCursor,
 }
 
 impl<'a> Batch<'a> {
     /// Opens a batch.
     pub fn open(bytes: &'a [u8]) -> Result<Self, BatchError> {
-        let (rest, len) = bytes.split_last_chunk::<4>().ok_or(BatchError)?;
-        let len = u32::from_le_bytes(*len) as usize;
-        let body = rest.len().checked_sub(len).ok_or(BatchError)?;
-        let (body, head) = rest.split_at(body);
-        Ok(Batch { head, body, position: 0 })
-    }
-
-    fn read(&mut self) -> Option<BatchRecord<'a>> {
-        self.position = self.position.checked_add(take_varint(&mut self.head)?)?;
-        let index = u32::try_from(take_varint(&mut self.head)?).ok()?;
-        let len = usize::try_from(take_varint(&mut self.head)?).ok()?;
-        let (bytes, rest) = self.body.split_at_checked(len)?;
-        self.body = rest;
-        Some(BatchRecord { provenance: Provenance { position: self.position, index }, bytes })
+        Ok(Batch { bytes, cursor: BatchCursor::open(bytes)? })
     }
 }
 
@@ -108,14 +140,7 @@ impl<'a> Iterator for Batch<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.head.is_empty() {
-            return None;
-        }
-        let record = self.read().ok_or(BatchError);
-        if record.is_err() {
-            self.head = &[];
-        }
-        Some(record)
+        self.cursor.next(self.bytes)
     }
 }
 

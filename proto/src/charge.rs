@@ -12,6 +12,7 @@ use crate::money::Nanos;
 use crate::record::{KIND_CHARGE, RecordError};
 
 const FIXED: usize = 88;
+const BALANCE: usize = 72;
 const IMPRESSION: u8 = 1;
 const CPM: u8 = 2;
 const GUID_TEXT: u8 = 4;
@@ -110,6 +111,11 @@ impl<'a> Charge<'a> {
             amount,
             balance_after,
         }
+    }
+
+    /// Whether the bytes of two charges say the same of the same event, the balance behind it aside.
+    pub fn is_same_outcome(one: &[u8], other: &[u8]) -> bool {
+        one.get(..BALANCE) == other.get(..BALANCE) && one.get(FIXED..) == other.get(FIXED..)
     }
 
     /// The record's fixed part; the guid's text, if it has one, follows it.

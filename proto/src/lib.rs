@@ -4,6 +4,7 @@
 //! it. The crate knows nothing of stores, logs or operators.
 
 mod account;
+mod adjustment;
 mod batch;
 mod bytes;
 mod charge;
@@ -18,13 +19,14 @@ pub mod rpc;
 mod time;
 
 pub use account::AccountOpen;
-pub use batch::{Batch, BatchBuilder, BatchError, BatchRecord};
+pub use adjustment::{Adjustment, AdjustmentKind, ChargeRef};
+pub use batch::{Batch, BatchBuilder, BatchCursor, BatchError, BatchRecord};
 pub use charge::{Charge, Outcome, RefuseReason};
 pub use dropped::{DropReason, Dropped};
 pub use event::{Billing, Event, EventKind, NewEvent};
 pub use ids::{Guid, ip_key, pair_key, route_bytes, route_id, user_key};
 pub use money::{MoneyError, Nanos};
 pub use notice::{Notice, NoticeKind};
-pub use provenance::{Producer, Provenance, StageId, Topic};
+pub use provenance::{Producer, Provenance, StageId, TaskId, Topic, TopicId};
 pub use record::{Record, RecordError};
-pub use time::Minute;
+pub use time::{Minute, TimeError};

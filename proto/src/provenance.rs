@@ -33,6 +33,16 @@ impl StageId {
         StageId::PostProcess,
     ];
 
+    /// Whether it takes in from outside: what it makes belongs to no generation.
+    pub fn is_source(self) -> bool {
+        matches!(self, StageId::Collect | StageId::Accounts)
+    }
+
+    /// The stage of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.name() == name)
+    }
+
     /// The stage with this number on disk.
     pub fn from_u8(n: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|s| *s as u8 == n)
@@ -73,12 +83,22 @@ pub enum Topic {
     Dropped,
     /// Exhausted accounts and reached budgets.
     Notices,
+    /// Differences to charges of the past, posted when another generation is published. It belongs to
+    /// no generation.
+    Adjustments,
 }
 
 impl Topic {
     /// Every topic, in flow order.
-    pub const ALL: [Topic; 6] =
-        [Topic::Raw, Topic::Clean, Topic::Judged, Topic::Charges, Topic::Dropped, Topic::Notices];
+    pub const ALL: [Topic; 7] = [
+        Topic::Raw,
+        Topic::Clean,
+        Topic::Judged,
+        Topic::Charges,
+        Topic::Dropped,
+        Topic::Notices,
+        Topic::Adjustments,
+    ];
 
     /// The name used in commands and directories.
     pub fn name(self) -> &'static str {
@@ -89,6 +109,7 @@ impl Topic {
             Topic::Charges => "charges",
             Topic::Dropped => "dropped",
             Topic::Notices => "notices",
+            Topic::Adjustments => "adjustments",
         }
     }
 
@@ -104,6 +125,55 @@ impl fmt::Display for Topic {
     }
 }
 
+/// A topic of one generation. What a generation makes anew goes to topics of its own; `raw` and all
+/// that comes from outside belong to the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TopicId {
+    /// Which topic.
+    pub topic: Topic,
+    /// Of which generation, counted from 1.
+    pub generation: u32,
+}
+
+impl Topic {
+    /// This topic of a generation.
+    pub fn of(self, generation: u32) -> TopicId {
+        TopicId { topic: self, generation }
+    }
+}
+
+impl fmt::Display for TopicId {
+    /// `judged` of the first generation, then `judged.2`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.generation {
+            1 => write!(f, "{}", self.topic),
+            n => write!(f, "{}.{n}", self.topic),
+        }
+    }
+}
+
+/// A task whatever its generation: one stage on one input partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TaskId {
+    /// The stage.
+    pub stage: StageId,
+    /// Its input partition.
+    pub partition: u16,
+}
+
+impl TaskId {
+    /// This task in a generation.
+    pub fn in_generation(self, generation: u32) -> Producer {
+        Producer { stage: self.stage, partition: self.partition, generation }
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.stage, self.partition)
+    }
+}
+
 /// The task that appended a batch: one stage on one input partition, in one generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Producer {
@@ -113,6 +183,13 @@ pub struct Producer {
     pub partition: u16,
     /// Its generation.
     pub generation: u32,
+}
+
+impl Producer {
+    /// The task, whatever its generation.
+    pub fn task(self) -> TaskId {
+        TaskId { stage: self.stage, partition: self.partition }
+    }
 }
 
 impl fmt::Display for Producer {

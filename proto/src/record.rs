@@ -2,6 +2,7 @@
 //! layout is never changed, a new layout takes a new number.
 
 use crate::account::AccountOpen;
+use crate::adjustment::Adjustment;
 use crate::bytes::u32_at;
 use crate::charge::Charge;
 use crate::dropped::Dropped;
@@ -15,6 +16,7 @@ pub(crate) const KIND_ACCOUNT_OPEN: u8 = 3;
 pub(crate) const KIND_CHARGE: u8 = 4;
 pub(crate) const KIND_DROPPED: u8 = 5;
 pub(crate) const KIND_NOTICE: u8 = 6;
+pub(crate) const KIND_ADJUSTMENT: u8 = 7;
 
 /// A record's bytes do not have the layout that their kind promises.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -59,6 +61,8 @@ pub enum Record<'a> {
     Dropped(Dropped<'a>),
     /// An advertiser is told something.
     Notice(Notice),
+    /// A charge of the past came out differently.
+    Adjustment(Adjustment<'a>),
 }
 
 impl<'a> Record<'a> {
@@ -74,6 +78,7 @@ impl<'a> Record<'a> {
             Some(KIND_CHARGE) => Record::Charge(Charge::decode(b)?),
             Some(KIND_DROPPED) => Record::Dropped(Dropped::decode(b)?),
             Some(KIND_NOTICE) => Record::Notice(Notice::decode(b)?),
+            Some(KIND_ADJUSTMENT) => Record::Adjustment(Adjustment::decode(b)?),
             Some(kind) => return Err(RecordError::Kind(kind)),
             None => return Err(RecordError::Length { kind: "any", len: 0 }),
         })

@@ -1,19 +1,21 @@
 //! Checkpoints: a copy of a task's store at the first tick of a minute, with a manifest.
 //!
 //! `<root>/<generation>/<minute>/<stage>-<partition>/` holds the RocksDB checkpoint and `weir.json`:
-//! `{"crc32c": …, "manifest": {…}}`, the checksum over the manifest as compact JSON. A directory
-//! gets its name only when it is whole and on disk. The checkpoints of a minute form a consistent
+//! `{"crc32c": …, "manifest": {…}}`, the checksum over the manifest as compact JSON; the manifest has the
+//! checksums of all other files. A directory gets its name only when it is whole and on disk. The checkpoints of a minute form a consistent
 //! cut; it counts only when every task's is there.
 
 use crate::error::StateError;
+use crate::files::{self, FileSum, Sums, sync_dir};
 use crate::meta::{Mark, TaskMeta};
 use crate::store::Store;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use weir_proto::{Minute, Producer, Topic};
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const FILE: &str = "weir.json";
 
 /// What a checkpoint is of.
@@ -25,8 +27,12 @@ pub struct Manifest {
     pub task: Producer,
     /// The minute that began.
     pub minute: Minute,
+    /// The minute of the tick before: this checkpoint stands for the minutes in between, too.
+    pub previous: Minute,
     /// The next input offset: the minimal successful offset at that minute.
     pub position: u64,
+    /// The index of the next output made at that position; see [`TaskMeta::index`].
+    pub index: u32,
     /// The highest record seen of each upstream task.
     pub marks: Vec<Mark>,
     /// Per output topic, the digest of all outputs so far, in hexadecimal.
@@ -34,8 +40,25 @@ pub struct Manifest {
     /// Per output topic, the end offset of each partition: what the task appended before the minute
     /// stands below.
     pub ends: Vec<(Topic, Vec<u64>)>,
+    /// Per output topic, the running number of the next record for each partition.
+    pub next_seqs: Vec<(Topic, Vec<u64>)>,
     /// The fingerprint of the rules.
     pub rules: u64,
+    /// The files of the copy.
+    pub files: Vec<FileSum>,
+}
+
+impl Manifest {
+    /// Bytes of all files; most are shared with other checkpoints.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|f| f.bytes).sum()
+    }
+
+    /// The running number of the next record for a partition of an output.
+    pub fn next_seq(&self, topic: Topic, partition: u32) -> u64 {
+        let seqs = self.next_seqs.iter().find(|(t, _)| *t == topic);
+        seqs.and_then(|(_, s)| s.get(partition as usize).copied()).unwrap_or(0)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,12 +88,13 @@ impl Retention {
 #[derive(Clone, Debug)]
 pub struct CheckpointDir {
     root: PathBuf,
+    sums: Arc<Sums>,
 }
 
 impl CheckpointDir {
     /// Rooted in a directory.
     pub fn new(root: PathBuf) -> Self {
-        CheckpointDir { root }
+        CheckpointDir { root, sums: Arc::default() }
     }
 
     fn minute_dir(&self, generation: u32, minute: Minute) -> PathBuf {
@@ -82,26 +106,25 @@ impl CheckpointDir {
         self.minute_dir(task.generation, minute).join(format!("{}-{}", task.stage, task.partition))
     }
 
-    /// Takes the checkpoint of a task's newest tick, unless it is there.
-    pub fn take(&self, store: &Store, meta: &TaskMeta) -> Result<(), StateError> {
+    /// Copies a store as it is at its task's newest tick, unless that checkpoint is there. What is left
+    /// to do does not need the store: it may go on at once.
+    pub fn begin(&self, store: &Store, meta: &TaskMeta) -> Result<Option<Unfinished>, StateError> {
         let target = self.path(meta.task, meta.last_tick);
         if target.exists() {
-            return Ok(());
+            return Ok(None);
         }
         let parent = self.minute_dir(meta.task.generation, meta.last_tick);
         fs::create_dir_all(&parent).map_err(StateError::io("create", &parent))?;
         let unfinished = target.with_extension("unfinished");
-        match fs::remove_dir_all(&unfinished) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(StateError::io("remove", &unfinished)(e));
-            }
-            _ => {}
-        }
+        remove_all(&unfinished)?;
         store.checkpoint(&unfinished)?;
-        write_manifest(&unfinished.join(FILE), manifest_of(meta))?;
-        sync_dir(&unfinished)?;
-        fs::rename(&unfinished, &target).map_err(StateError::io("rename", &unfinished))?;
-        sync_dir(&parent)
+        let (manifest, sums) = (manifest_of(meta), self.sums.clone());
+        Ok(Some(Unfinished { dir: unfinished, target, parent, manifest, sums }))
+    }
+
+    /// Takes the checkpoint of a task's newest tick, unless it is there.
+    pub fn take(&self, store: &Store, meta: &TaskMeta) -> Result<(), StateError> {
+        self.begin(store, meta)?.map_or(Ok(()), Unfinished::finish)
     }
 
     /// The minutes of a generation that have any checkpoint, in order.
@@ -133,23 +156,62 @@ impl CheckpointDir {
             .ok_or(StateError::Format { path, what: "a checkpoint manifest" })
     }
 
+    /// Makes a store, in a directory that must not exist, of a checkpoint whose files are all as they
+    /// were written.
+    pub fn restore(&self, manifest: &Manifest, to: &Path) -> Result<(), StateError> {
+        let from = self.path(manifest.task, manifest.minute);
+        files::verify(&from, &manifest.files)?;
+        let unfinished = to.with_extension("restoring");
+        remove_all(&unfinished)?;
+        files::link(&from, &manifest.files, &unfinished)?;
+        fs::rename(&unfinished, to).map_err(StateError::io("rename", &unfinished))
+    }
+
+    /// Whether all files of a checkpoint are as they were written.
+    pub fn verify(&self, manifest: &Manifest) -> Result<(), StateError> {
+        files::verify(&self.path(manifest.task, manifest.minute), &manifest.files)
+    }
+
     /// Whether every one of `tasks` has its checkpoint of a minute.
     pub fn is_complete(&self, tasks: &[Producer], minute: Minute) -> bool {
         tasks.iter().all(|t| self.path(*t, minute).join(FILE).exists())
     }
 
-    /// Deletes what is no longer kept; the newest complete cut always is.
-    pub fn prune(&self, tasks: &[Producer], retention: Retention) -> Result<(), StateError> {
-        let Some(generation) = tasks.first().map(|t| t.generation) else { return Ok(()) };
-        let minutes = self.minutes(generation)?;
-        let Some(newest) = minutes.iter().rev().find(|m| self.is_complete(tasks, **m)) else {
-            return Ok(());
-        };
-        for minute in minutes.iter().filter(|m| *m < newest && !retention.keeps(**m, *newest)) {
-            let dir = self.minute_dir(generation, *minute);
-            fs::remove_dir_all(&dir).map_err(StateError::io("remove", &dir))?;
-        }
-        Ok(())
+    /// Deletes the checkpoints of a minute in a generation.
+    pub fn remove(&self, generation: u32, minute: Minute) -> Result<(), StateError> {
+        remove_all(&self.minute_dir(generation, minute))
+    }
+
+    /// Deletes all checkpoints of a generation.
+    pub fn remove_generation(&self, generation: u32) -> Result<(), StateError> {
+        remove_all(&self.root.join(generation.to_string()))
+    }
+}
+
+/// A copied store that is no checkpoint yet.
+pub struct Unfinished {
+    dir: PathBuf,
+    target: PathBuf,
+    parent: PathBuf,
+    manifest: Manifest,
+    sums: Arc<Sums>,
+}
+
+impl Unfinished {
+    /// Sums its files, writes the manifest, makes all durable and gives it its name.
+    pub fn finish(mut self) -> Result<(), StateError> {
+        self.manifest.files = self.sums.of_dir(&self.dir)?;
+        write_manifest(&self.dir.join(FILE), self.manifest)?;
+        sync_dir(&self.dir)?;
+        fs::rename(&self.dir, &self.target).map_err(StateError::io("rename", &self.dir))?;
+        sync_dir(&self.parent)
+    }
+}
+
+fn remove_all(dir: &Path) -> Result<(), StateError> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StateError::io("remove", dir)(e)),
+        _ => Ok(()),
     }
 }
 
@@ -158,11 +220,15 @@ fn manifest_of(meta: &TaskMeta) -> Manifest {
         format: FORMAT,
         task: meta.task,
         minute: meta.last_tick,
+        previous: meta.previous_tick,
         position: meta.position,
+        index: meta.index,
         marks: meta.marks.clone(),
         digests: meta.outputs.iter().map(|(t, o)| (*t, format!("{:032x}", o.digest))).collect(),
         ends: meta.outputs.iter().map(|(t, o)| (*t, o.ends.clone())).collect(),
+        next_seqs: meta.outputs.iter().map(|(t, o)| (*t, o.next_seq.clone())).collect(),
         rules: meta.rules,
+        files: Vec::new(),
     }
 }
 
@@ -175,9 +241,5 @@ fn write_manifest(path: &Path, manifest: Manifest) -> Result<(), StateError> {
     let sealed = Sealed { crc32c: checksum(&manifest), manifest };
     let text = serde_json::to_vec_pretty(&sealed).unwrap_or_default();
     fs::write(path, text).map_err(StateError::io("write", path))?;
-    File::open(path).and_then(|f| f.sync_all()).map_err(StateError::io("sync", path))
-}
-
-fn sync_dir(path: &Path) -> Result<(), StateError> {
     File::open(path).and_then(|f| f.sync_all()).map_err(StateError::io("sync", path))
 }

@@ -23,6 +23,17 @@ pub enum StateError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A file of a checkpoint is not what was written.
+    #[error(
+        "{path} is damaged: {problem}. This checkpoint is not used; take the one of another minute \
+         (`weir checkpoints` lists them)"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: &'static str,
+    },
     /// Bytes that this version does not understand.
     #[error(
         "{path} holds {what} that this version of weir cannot read; \
@@ -37,6 +48,17 @@ pub enum StateError {
 }
 
 impl StateError {
+    /// Whether bytes on disk are not what was written.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            StateError::Rocks { source, .. } => {
+                source.kind() == rocksdb::ErrorKind::Corruption || source.to_string().contains("No such file")
+            }
+            StateError::Damaged { .. } => true,
+            StateError::Io { .. } | StateError::Format { .. } => false,
+        }
+    }
+
     pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StateError {
         let path = path.to_owned();
         move |source| StateError::Io { what, path, source }
@@ -50,6 +72,6 @@ fn advice(source: &rocksdb::Error) -> &'static str {
     } else if text.contains("lock") {
         "Another process holds it: stop that one first"
     } else {
-        "If it stays, restore the directory from a checkpoint"
+        "If it stays, move the directory away and start again: it is made anew from its newest checkpoint"
     }
 }

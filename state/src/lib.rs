@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod error;
+mod files;
 mod identity;
 mod meta;
 mod minute_table;
@@ -13,8 +14,9 @@ mod pages;
 mod store;
 pub mod versioned;
 
-pub use checkpoint::{CheckpointDir, Manifest, Retention};
+pub use checkpoint::{CheckpointDir, Manifest, Retention, Unfinished};
 pub use error::StateError;
+pub use files::FileSum;
 pub use identity::{Identity, IdentityTable};
 pub use meta::{Mark, OutputMeta, Tally, TaskMeta};
 pub use minute_table::{MinuteTable, MinuteTableOptions};

@@ -1,17 +1,20 @@
 //! Where a task stands: written in the same commit as the state it belongs to.
 //!
-//! Bytes: `version u8 = 1, crc32c u32 of the rest, postcard of the struct`.
+//! Bytes: `version u8 = 2, crc32c u32 of the rest, postcard of the struct`.
 
 use serde::{Deserialize, Serialize};
 use weir_proto::{DropReason, Minute, Outcome, Producer, Provenance, Topic};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
-/// The highest record seen of one upstream task; what is at or below it is a repeat.
+/// The highest record seen of one upstream task; what is at or below it is a repeat. One task has one
+/// mark, whatever its generation: running numbers go on over generations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
-    /// The upstream task.
+    /// The upstream task, in the generation of its newest record.
     pub producer: Producer,
+    /// The offset behind its newest record, in the topic of that generation.
+    pub offset: u64,
     /// The running number expected next from it; a higher one means a gap.
     pub next_seq: u64,
     /// The provenance of its newest record.
@@ -72,14 +75,19 @@ pub struct TaskMeta {
     /// The next input offset: everything below is processed and acknowledged downstream, so this
     /// is the task's minimal successful offset.
     pub position: u64,
+    /// The index of the next output made from the record at `position`. Not 0 only while following a
+    /// recorded order, where more records than one may share a place.
+    pub index: u32,
     /// One per upstream task.
     pub marks: Vec<Mark>,
     /// In the order in which the stage declares its outputs.
     pub outputs: Vec<(Topic, OutputMeta)>,
     /// The newest tick seen.
     pub last_tick: Minute,
-    /// The position right behind that tick: its checkpoint is this state exactly while they are equal.
-    pub tick_position: u64,
+    /// The tick before that: the newest one stands for the minutes in between, too.
+    pub previous_tick: Minute,
+    /// Whether this is the state right behind the newest tick, so that its checkpoint belongs to it.
+    pub at_tick: bool,
     /// What happened so far.
     pub tally: Tally,
     /// A fingerprint of the rules the task runs with.
@@ -94,18 +102,31 @@ impl TaskMeta {
             task,
             commits: 0,
             position: 0,
+            index: 0,
             marks: Vec::new(),
             outputs: outputs.iter().map(|t| (*t, none.clone())).collect(),
             last_tick: Minute(0),
-            tick_position: 0,
+            previous_tick: Minute(0),
+            at_tick: false,
             tally: Tally::default(),
             rules,
         }
     }
 
-    /// Whether this is the state right behind the newest tick, so that its checkpoint belongs to it.
-    pub fn is_at_tick(&self) -> bool {
-        self.last_tick.0 > 0 && self.tick_position == self.position
+    /// A tick was folded or sent.
+    pub fn ticked(&mut self, minute: Minute) {
+        self.previous_tick = self.last_tick;
+        self.last_tick = minute;
+        self.at_tick = true;
+    }
+
+    /// Goes on in another generation, with its rules: what follows goes to topics that are still empty.
+    pub fn enter(&mut self, generation: u32, rules: u64) {
+        self.task.generation = generation;
+        self.rules = rules;
+        for (_, output) in &mut self.outputs {
+            output.ends.fill(0);
+        }
     }
 
     /// The bytes on disk.
@@ -139,7 +160,12 @@ mod tests {
     fn what_is_written_is_read_and_damage_is_noticed() {
         let task = Producer { stage: StageId::Deduct, partition: 3, generation: 1 };
         let mut meta = TaskMeta::new(task, &[Topic::Charges], 2, 9);
-        meta.marks.push(Mark { producer: task, next_seq: 4, last: Provenance { position: 1, index: 2 } });
+        meta.marks.push(Mark {
+            producer: task,
+            offset: 3,
+            next_seq: 4,
+            last: Provenance { position: 1, index: 2 },
+        });
         meta.tally.dropped[DropReason::Duplicate as usize] = 5;
         let bytes = meta.encode();
         assert_eq!(TaskMeta::decode(&bytes), Some(meta));

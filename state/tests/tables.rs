@@ -147,7 +147,52 @@ fn a_checkpoint_is_the_store_at_its_tick() {
     let old = Store::open_read_only(&checkpoints.path(task, Minute(601)), &shared).unwrap();
     assert_eq!(old.get(1, b"k").unwrap().unwrap().as_ref(), 601u32.to_le_bytes());
     assert_eq!(checkpoints.manifest(task, Minute(601)).unwrap().unwrap().position, 601);
-    checkpoints.prune(&[task], Retention { every_minute_for: 6, every_hour_for: 65 }).unwrap();
+    let retention = Retention { every_minute_for: 6, every_hour_for: 65 };
+    let now = Minute(665);
+    for minute in checkpoints.minutes(1).unwrap().into_iter().filter(|m| !retention.keeps(*m, now)) {
+        checkpoints.remove(1, minute).unwrap();
+    }
     let left: Vec<u32> = checkpoints.minutes(1).unwrap().iter().map(|m| m.0).collect();
     assert_eq!(left, [600, 659, 660, 665]);
+}
+
+#[test]
+fn a_checkpoint_with_a_changed_byte_is_named_and_never_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("store"), &Shared::new(1 << 20)).unwrap();
+    let task = Producer { stage: StageId::Deduct, partition: 0, generation: 1 };
+    let checkpoints = CheckpointDir::new(dir.path().join("checkpoints"));
+    let mut meta = TaskMeta::new(task, &[Topic::Charges], 1, 5);
+    meta.last_tick = Minute(600);
+    let mut commit = Commit::new(1);
+    commit.put(1, b"k", b"v");
+    commit.put_meta(&meta);
+    store.commit(commit, Durability::Process).unwrap();
+    checkpoints.take(&store, &meta).unwrap();
+    let manifest = checkpoints.manifest(task, Minute(600)).unwrap().unwrap();
+    checkpoints.verify(&manifest).unwrap();
+    assert!(manifest.files.iter().any(|f| f.name.ends_with(".sst")));
+    for (at, file) in manifest.files.iter().enumerate() {
+        let path = checkpoints.path(task, Minute(600)).join(&file.name);
+        let bytes = std::fs::read(&path).unwrap();
+        if bytes.is_empty() {
+            continue;
+        }
+        let mut damaged = bytes.clone();
+        damaged[bytes.len() / 2] ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        let copy = dir.path().join(format!("copy-{at}"));
+        let error = checkpoints.restore(&manifest, &copy).unwrap_err().to_string();
+        assert!(error.contains(&file.name) && error.contains("checksum"), "{error}");
+        assert!(!copy.exists());
+        std::fs::write(&path, &bytes).unwrap();
+    }
+    checkpoints.restore(&manifest, &dir.path().join("copy")).unwrap();
+    let copy = Store::open(&dir.path().join("copy"), &Shared::new(1 << 20)).unwrap();
+    assert_eq!(copy.get(1, b"k").unwrap().unwrap().as_ref(), b"v");
+    let path = checkpoints.path(task, Minute(600)).join("weir.json");
+    let text = std::fs::read_to_string(&path).unwrap().replace("\"position\": 0", "\"position\": 7");
+    std::fs::write(&path, text).unwrap();
+    let error = checkpoints.manifest(task, Minute(600)).unwrap_err().to_string();
+    assert!(error.contains("weir.json"), "{error}");
 }

@@ -1,13 +1,21 @@
 //! The command line. Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed, 2 the command
-//! or the configuration is wrong, 3 the books do not agree, 130 stopped before the end of a finite run.
+//! or the configuration is wrong, 3 what was compared does not agree, 130 stopped before the end of a finite run.
 
+mod checkpoints;
 mod config;
+mod generation;
+mod minutes;
+mod offsets;
 mod output;
 mod progress;
+mod replay;
 mod report;
+mod rewind;
 mod run;
+mod session;
 mod status;
 mod stop;
+mod table;
 mod tap;
 
 use clap::{Parser, Subcommand};
@@ -31,6 +39,17 @@ enum Command {
     Report(report::ReportArgs),
     /// Print where every stage of a running job stands.
     Status(status::StatusArgs),
+    /// Print the position, end and lag of every stage and partition.
+    Offsets(offsets::OffsetsArgs),
+    /// Print the consistent cuts, and where each stage stood at one.
+    Checkpoints(checkpoints::CheckpointsArgs),
+    /// Run a segment once more beside the job, compare, and change nothing.
+    Replay(replay::ReplayArgs),
+    /// Begin a generation from a cut, and publish it when you say so.
+    Rewind(rewind::RewindArgs),
+    /// Look at generations, publish or drop them.
+    #[command(subcommand)]
+    Generation(generation::GenerationCommand),
     /// Write realistic traffic and its accounts file.
     #[command(after_help = GEN_EXAMPLES)]
     Gen(crate::r#gen::GenArgs),
@@ -49,6 +68,8 @@ enum Failure {
     Said(String, u8),
     /// The reader of stdout has gone.
     Quiet,
+    /// Two things that were compared differ, and that was said.
+    Different,
 }
 
 impl<E: std::error::Error> From<E> for Failure {
@@ -72,11 +93,17 @@ pub fn main() -> ExitCode {
         Command::Tap(args) => tap::tap(&args),
         Command::Report(args) => report::report(&args),
         Command::Status(args) => status::status(&args),
+        Command::Offsets(args) => offsets::offsets(&args),
+        Command::Checkpoints(args) => checkpoints::checkpoints(&args),
+        Command::Replay(args) => replay::replay(&args),
+        Command::Rewind(args) => rewind::rewind(&args),
+        Command::Generation(command) => generation::generation(&command),
         Command::Config(command) => config::config(&command),
         Command::Gen(args) => generate(&args),
     };
     match result {
         Ok(()) | Err(Failure::Quiet) => ExitCode::SUCCESS,
+        Err(Failure::Different) => ExitCode::from(3),
         Err(Failure::Said(message, code)) => {
             eprintln!("error: {message}");
             ExitCode::from(code)

@@ -45,3 +45,21 @@ impl Drop for Progress {
         }
     }
 }
+
+/// A bar of minutes, for what runs from one tick to another; hidden unless stderr is a terminal.
+pub(super) fn minutes_bar(what: &str) -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let template = format!("{what} {{bar:40}} {{msg}} ({{elapsed}}, {{eta}} left)");
+    bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+/// A counter of records; hidden unless stderr is a terminal.
+pub(super) fn records_spinner(what: &str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    let template = format!("{what} {{human_pos}} records ({{per_sec}})");
+    bar.set_style(
+        ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
+    bar
+}

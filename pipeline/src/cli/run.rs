@@ -2,11 +2,12 @@
 
 use super::progress::Progress;
 use super::{Failure, output, report};
-use crate::config::{Compression, Config};
+use crate::config::{ClockKind, Compression, Config};
 use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::job::{Job, JobOptions};
 use crate::log::{Codec, LogOptions};
+use crate::rule_set::RuleSet;
 use crate::source::FileSpec;
 use crate::summary::Books;
 use clap::{Args, ValueEnum};
@@ -16,9 +17,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use weir_operators::Rules;
-use weir_operators::anti_brush::Lists;
-use weir_operators::bots::BotList;
-use weir_operators::networks::Networks;
 use weir_proto::StageId;
 use weir_state::Retention;
 
@@ -97,18 +95,14 @@ fn run_config(path: &Path, after_outage: bool) -> Result<(), Failure> {
             tokio::spawn(crate::server::serve_metrics(listener, job.clone(), metrics));
         }
         if let Some(address) = config.listen.control {
-            let job = job.clone();
-            tokio::spawn(async move {
-                if let Err(error) = crate::server::serve_control(address, job).await {
-                    tracing::error!("the control service on {address} cannot run: {error}");
-                }
-            });
+            super::session::serve(address, &job).await.map_err(|e| cannot_listen(address, &e))?;
         }
         signals.stop(&job);
         keep_retention(&job);
         tracing::info!("running in {}; stop with SIGTERM or ctrl-c", config.data_dir.display());
         let running = job.clone();
         let result = tokio::task::spawn_blocking(move || running.run()).await?;
+        job.dir().forget_address();
         result.map_err(Failure::from)
     });
     // What still serves lets go of the job first, so that its stores are closed here.
@@ -138,7 +132,7 @@ fn run_finite(args: &RunArgs) -> Result<(), Failure> {
     let mut options = options_of(&config).map_err(refused)?;
     options.files = args.input.iter().cloned().map(FileSpec).collect();
     options.accounts.clone_from(&args.accounts);
-    options.finite = true;
+    (options.finite, options.event_time) = (true, true);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let context = runtime.enter();
     let signals = Signals::catch()?;
@@ -193,29 +187,21 @@ fn stage_times(job: &Job) -> Vec<(StageId, u64, u64)> {
 }
 
 /// What keeps a job from starting is mostly something that the user can put right.
-fn refused(error: JobError) -> Failure {
+pub(super) fn refused(error: JobError) -> Failure {
     match error {
         JobError::Accounts { .. }
         | JobError::OtherSettings { .. }
         | JobError::OtherRules { .. }
         | JobError::Setup(_)
+        | JobError::Refused(_)
+        | JobError::NoCut { .. }
         | JobError::ClockJump { .. } => Failure::usage(error),
         other => other.into(),
     }
 }
 
 fn options_of(config: &Config) -> Result<JobOptions, JobError> {
-    let mut networks = Vec::new();
-    let mut fingerprint = 0;
-    for file in &config.anti_brush.datacenter_networks {
-        let text = std::fs::read_to_string(file).map_err(JobError::io("read", file))?;
-        fingerprint = u64::from(crc32c::crc32c(text.as_bytes())) | fingerprint << 32;
-        let parsed = Networks::parse(&file.display().to_string(), &text);
-        networks.push(parsed.map_err(|e| JobError::Setup(e.to_string()))?);
-    }
-    let bots = BotList::builtin().map_err(|e| JobError::Setup(e.to_string()))?;
     let minutes = |d: Duration| d.as_secs().div_ceil(60) as u32;
-    let limit = |n: u32| u16::try_from(n).unwrap_or(u16::MAX - 1);
     let codec = match config.log.compression {
         Compression::Lz4 => Codec::Lz4,
         Compression::None => Codec::None,
@@ -227,21 +213,9 @@ fn options_of(config: &Config) -> Result<JobOptions, JobError> {
         threads: if config.threads == 0 { cores } else { config.threads },
         files: config.sources.iter().map(|s| FileSpec(s.path.clone())).collect(),
         finite: false,
+        event_time: config.time.clock == ClockKind::Events,
         accounts: config.accounts.as_ref().map(|a| a.file.clone()),
-        rules: Rules {
-            allowed_lateness: minutes(config.time.allowed_lateness),
-            dedup_retention: minutes(config.time.dedup_retention),
-            max_ahead: minutes(config.time.max_ahead),
-            bots: config.anti_brush.bots,
-            networks: fingerprint,
-            max_per_ip_ad_minute: limit(config.anti_brush.max_per_ip_ad_minute),
-            max_user_ad_minute: limit(config.anti_fraud.max_user_ad_minute),
-            max_user_clicks_minute: limit(config.anti_fraud.max_user_clicks_minute),
-            max_user_ads_10s: limit(config.anti_fraud.max_user_ads_10s),
-            hot_minutes: config.state.hot_minutes,
-            hot_entries: config.state.hot_entries,
-        },
-        lists: Lists { bots, networks: Networks::merge(networks) },
+        rules: rules_of(config)?,
         log: LogOptions {
             codec,
             segment_bytes: config.log.segment_mb << 20,
@@ -253,7 +227,37 @@ fn options_of(config: &Config) -> Result<JobOptions, JobError> {
             every_hour_for: minutes(config.checkpoints.every_hour_for),
         },
         after_outage: false,
+        maintenance: false,
     })
+}
+
+/// The rules of a configuration.
+pub(super) fn rules_of(config: &Config) -> Result<RuleSet, JobError> {
+    let mut networks = Vec::new();
+    let mut fingerprint = 0;
+    for file in &config.anti_brush.datacenter_networks {
+        let text = std::fs::read_to_string(file).map_err(JobError::io("read", file))?;
+        fingerprint = u64::from(crc32c::crc32c(text.as_bytes())) | fingerprint << 32;
+        networks.push((file.display().to_string(), text));
+    }
+    let minutes = |d: Duration| d.as_secs().div_ceil(60) as u32;
+    let limit = |n: u32| u16::try_from(n).unwrap_or(u16::MAX - 1);
+    let rules = Rules {
+        allowed_lateness: minutes(config.time.allowed_lateness),
+        dedup_retention: minutes(config.time.dedup_retention),
+        max_ahead: minutes(config.time.max_ahead),
+        bots: config.anti_brush.bots,
+        networks: fingerprint,
+        max_per_ip_ad_minute: limit(config.anti_brush.max_per_ip_ad_minute),
+        max_user_ad_minute: limit(config.anti_fraud.max_user_ad_minute),
+        max_user_clicks_minute: limit(config.anti_fraud.max_user_clicks_minute),
+        max_user_ads_10s: limit(config.anti_fraud.max_user_ads_10s),
+        hot_minutes: config.state.hot_minutes,
+        hot_entries: config.state.hot_entries,
+    };
+    let set = RuleSet { rules, networks };
+    set.shared()?;
+    Ok(set)
 }
 
 /// SIGTERM and SIGINT, caught from the beginning of a run on.

@@ -4,6 +4,7 @@ use super::Failure;
 use super::output::{unwritten, written};
 use super::stop::Stop;
 use crate::data_dir::DataDir;
+use crate::generations::Registry;
 use crate::log::TopicReader;
 use crate::mask::{Mask, MaskError};
 use crate::tap::{
@@ -30,7 +31,7 @@ A time means where its minute begins by the ticks of the topic, in UTC unless it
 (https://cel.dev) over the fields of --format jsonl, and over those of `provenance`; a field that a
 record does not have is null.")]
 pub(super) struct TapArgs {
-    /// raw, clean, judged, charges, dropped or notices.
+    /// raw, clean, judged, charges, dropped, notices or adjustments.
     #[arg(value_parser = topic)]
     topic: Topic,
     /// The data directory of the job; it may be running.
@@ -48,6 +49,9 @@ pub(super) struct TapArgs {
     /// End after so many records.
     #[arg(long, value_name = "RECORDS")]
     limit: Option<u64>,
+    /// The topic of this generation; the published one if not given.
+    #[arg(long)]
+    generation: Option<u32>,
     /// Only this partition.
     #[arg(long)]
     partition: Option<u32>,
@@ -73,8 +77,9 @@ pub(super) struct TapArgs {
 }
 
 fn topic(name: &str) -> Result<Topic, String> {
-    Topic::from_name(name)
-        .ok_or_else(|| "there are the topics raw, clean, judged, charges, dropped and notices".to_owned())
+    Topic::from_name(name).ok_or_else(|| {
+        "there are the topics raw, clean, judged, charges, dropped, notices and adjustments".to_owned()
+    })
 }
 
 pub(super) fn tap(args: &TapArgs) -> Result<(), Failure> {
@@ -82,8 +87,9 @@ pub(super) fn tap(args: &TapArgs) -> Result<(), Failure> {
     let filter = args.filter.as_ref().map(|source| Filter::new(args.topic, source)).transpose();
     let filter = filter.map_err(Failure::usage)?;
     let stop = args.resume.is_some().then(Stop::catch).transpose()?;
-    let reader = TopicReader::open(&dir.log(), args.topic)?;
-    let resume = args.resume.as_ref().map(|path| Resume::open(path, args.topic, &args.data_dir)).transpose();
+    let topic = args.topic.of(generation(args, &dir)?);
+    let reader = TopicReader::open(&dir.log(), topic)?;
+    let resume = args.resume.as_ref().map(|path| Resume::open(path, topic, &args.data_dir)).transpose();
     let resume = resume.map_err(refused)?;
     let cursors = cursors(args, dir.partitions(), &reader, resume.as_ref())?;
     let personal = personal(args)?;
@@ -91,6 +97,19 @@ pub(super) fn tap(args: &TapArgs) -> Result<(), Failure> {
     let printer = written(Printer::new(format(args), args.topic, args.ticks, out))?;
     let left = args.limit.unwrap_or(u64::MAX);
     Tap { args, reader, cursors, filter, personal, printer, resume, stop, left }.run()
+}
+
+/// The one asked for, or the one that makes the topic's records in the published line.
+fn generation(args: &TapArgs, dir: &DataDir) -> Result<u32, Failure> {
+    let registry = Registry::open(dir)?;
+    let known = registry.all().iter().any(|(g, _)| Some(g.id) == args.generation);
+    match args.generation {
+        Some(id) if !known => {
+            Err(Failure::usage(format!("there is no generation {id}: `weir generation list` shows them")))
+        }
+        Some(id) => Ok(id),
+        None => Ok(registry.writes(registry.published(), args.topic)),
+    }
 }
 
 fn cursors(

@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{
-    Accounts, AntiBrush, AntiFraud, Checkpoints, Compression, Config, Listen, Log, LogKind, State, Time,
+    Accounts, AntiBrush, AntiFraud, Checkpoints, ClockKind, Compression, Config, Listen, Log, LogKind, State,
+    Time,
 };
 
 const MINUTE: u64 = 60;
@@ -46,6 +47,7 @@ impl Default for Listen {
 impl Default for Time {
     fn default() -> Self {
         Self {
+            clock: ClockKind::Wall,
             allowed_lateness: Duration::from_secs(DAY),
             max_ahead: Duration::from_secs(5 * MINUTE),
             dedup_retention: Duration::from_secs(3 * DAY),

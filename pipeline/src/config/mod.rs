@@ -94,6 +94,9 @@ pub struct Listen {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a section")]
 pub struct Time {
+    /// Whose minutes make the ticks (default `wall`). `events`, the times of the
+    /// clicks, is for taking in logs of an earlier time.
+    pub clock: ClockKind,
     /// How late a click may arrive and still count, at least 1m (default 24h).
     #[serde(deserialize_with = "values::duration")]
     pub allowed_lateness: Duration,
@@ -175,4 +178,4 @@ pub struct Log {
     pub sync_interval: Duration,
 }
 
-pub use values::{Compression, LogKind};
+pub use values::{ClockKind, Compression, LogKind};

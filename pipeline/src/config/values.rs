@@ -17,6 +17,16 @@ pub enum LogKind {
     Embedded,
 }
 
+/// Whose minutes make the ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase", expecting = "\"wall\" or \"events\"")]
+pub enum ClockKind {
+    /// The wall clock's.
+    Wall,
+    /// The events': to take in what was logged earlier.
+    Events,
+}
+
 /// How blocks of the log are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase", expecting = "\"lz4\" or \"none\"")]

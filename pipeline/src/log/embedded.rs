@@ -2,12 +2,13 @@
 
 use super::frame::{Codec, FrameHead};
 use super::journal::Journal;
-use super::{Appended, Log, LogError, LoggedBatch, NewBatch};
-use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use super::{Appended, Fetched, Log, LogError, NewBatch};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use weir_proto::Topic;
+use weir_proto::{TaskId, Topic, TopicId};
 
 /// How the embedded log writes.
 #[derive(Clone, Copy, Debug)]
@@ -37,34 +38,73 @@ type Wake = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
 
 /// Topics as files.
 pub struct EmbeddedLog {
-    journals: Vec<Arc<Journal>>,
+    dir: PathBuf,
+    partitions: u32,
+    options: LogOptions,
+    journals: RwLock<BTreeMap<TopicId, Arc<Journal>>>,
     writers: Mutex<Vec<JoinHandle<()>>>,
     wake: Wake,
 }
 
 impl EmbeddedLog {
-    /// Opens the log of a data directory for writing.
+    /// Opens the log of a data directory for writing: the topics of the first generation.
     pub fn open(dir: &Path, partitions: u32, options: LogOptions) -> Result<Self, LogError> {
-        let mut log = EmbeddedLog { journals: Vec::new(), writers: Mutex::default(), wake: Wake::default() };
-        let mut writers = Vec::new();
-        for topic in Topic::ALL {
-            let journal = Arc::new(Journal::open(dir.join(topic.name()), partitions, options)?);
-            let (writing, wake) = (journal.clone(), log.wake.clone());
-            let writer = std::thread::Builder::new()
-                .name(format!("log-{topic}"))
-                .spawn(move || {
-                    writing.write_loop(&|| {
-                        if let Some(wake) = wake.get() {
-                            wake();
-                        }
-                    })
-                })
-                .map_err(LogError::io("start the writer of", dir))?;
-            writers.push(writer);
-            log.journals.push(journal);
-        }
-        log.writers = Mutex::new(writers);
+        let log = Self::empty(dir, partitions, options);
+        Topic::ALL.into_iter().try_for_each(|topic| log.add(topic.of(1)))?;
         Ok(log)
+    }
+
+    /// A log without topics.
+    pub fn empty(dir: &Path, partitions: u32, options: LogOptions) -> Self {
+        EmbeddedLog {
+            dir: dir.to_owned(),
+            partitions,
+            options,
+            journals: RwLock::default(),
+            writers: Mutex::default(),
+            wake: Wake::default(),
+        }
+    }
+
+    /// Opens or creates a topic, unless it is open.
+    pub fn add(&self, id: TopicId) -> Result<(), LogError> {
+        let mut journals = self.journals.write().unwrap_or_else(PoisonError::into_inner);
+        if journals.contains_key(&id) {
+            return Ok(());
+        }
+        let journal = Arc::new(Journal::open(self.dir.join(id.to_string()), self.partitions, self.options)?);
+        let (writing, wake) = (journal.clone(), self.wake.clone());
+        let writer = std::thread::Builder::new()
+            .name(format!("log-{id}"))
+            .spawn(move || {
+                writing.write_loop(&|| {
+                    if let Some(wake) = wake.get() {
+                        wake();
+                    }
+                })
+            })
+            .map_err(LogError::io("start the writer of", &self.dir))?;
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner).push(writer);
+        journals.insert(id, journal);
+        Ok(())
+    }
+
+    /// Closes a topic and deletes it.
+    pub fn remove(&self, id: TopicId) -> Result<(), LogError> {
+        let journal = self.journals.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        if let Some(journal) = journal {
+            journal.close();
+        }
+        let dir = self.dir.join(id.to_string());
+        match std::fs::remove_dir_all(&dir) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(LogError::io("remove", &dir)(e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The topics that are open.
+    pub fn topics(&self) -> Vec<TopicId> {
+        self.journals.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
     /// Calls `wake` whenever something became durable, or a write failed.
@@ -75,17 +115,20 @@ impl EmbeddedLog {
 
     /// The error that stopped a topic's writer, if one did.
     pub fn failure(&self) -> Option<LogError> {
-        self.journals.iter().find_map(|j| j.failure())
+        let journals = self.journals.read().unwrap_or_else(PoisonError::into_inner);
+        journals.values().find_map(|j| j.failure())
     }
 
-    fn journal(&self, topic: Topic) -> &Journal {
-        &self.journals[topic as usize]
+    fn journal(&self, topic: TopicId) -> Result<Arc<Journal>, LogError> {
+        let journals = self.journals.read().unwrap_or_else(PoisonError::into_inner);
+        journals.get(&topic).cloned().ok_or(LogError::NoTopic(topic))
     }
 }
 
 impl Drop for EmbeddedLog {
     fn drop(&mut self) {
-        self.journals.iter().for_each(|j| j.close());
+        let journals = self.journals.read().unwrap_or_else(PoisonError::into_inner);
+        journals.values().for_each(|j| j.close());
         let writers = std::mem::take(&mut *self.writers.lock().unwrap_or_else(PoisonError::into_inner));
         for writer in writers {
             // A writer that panicked has said so.
@@ -95,83 +138,99 @@ impl Drop for EmbeddedLog {
 }
 
 impl Log for EmbeddedLog {
-    fn append(&self, topic: Topic, partition: u32, batch: NewBatch) -> Result<Appended, LogError> {
-        self.journal(topic).append(partition, batch)
+    fn append(&self, topic: TopicId, partition: u32, batch: NewBatch) -> Result<Appended, LogError> {
+        self.journal(topic)?.append(partition, batch)
     }
 
-    fn is_durable(&self, topic: Topic, ticket: u64) -> bool {
-        self.journal(topic).is_durable(ticket)
+    fn is_durable(&self, topic: TopicId, ticket: u64) -> bool {
+        self.journal(topic).is_ok_and(|j| j.is_durable(ticket))
     }
 
-    fn high_watermark(&self, topic: Topic, partition: u32) -> u64 {
-        self.journal(topic).watermark(partition)
+    fn high_watermark(&self, topic: TopicId, partition: u32) -> u64 {
+        self.journal(topic).map_or(0, |j| j.watermark(partition))
     }
 
-    fn start(&self, topic: Topic, partition: u32) -> u64 {
-        self.journal(topic).start(partition)
+    fn start(&self, topic: TopicId, partition: u32) -> u64 {
+        self.journal(topic).map_or(0, |j| j.start(partition))
     }
 
     fn read(
         &self,
-        topic: Topic,
+        topic: TopicId,
         partition: u32,
         offset: u64,
         max_records: u64,
-    ) -> Result<Vec<Arc<LoggedBatch>>, LogError> {
-        let start = self.start(topic, partition);
-        if offset < start {
-            return Err(LogError::Trimmed { topic, partition, offset, start });
-        }
-        self.journal(topic).read(partition, offset, max_records)
+        of: Option<TaskId>,
+    ) -> Result<Fetched, LogError> {
+        let journal = self.journal(topic)?;
+        not_trimmed(topic, &journal, partition, offset)?;
+        journal.read(partition, offset, max_records, of)
     }
 
-    fn heads(&self, topic: Topic, partition: u32, offset: u64) -> Result<Vec<FrameHead>, LogError> {
-        let (mut heads, mut next) = (Vec::new(), offset);
-        let end = self.high_watermark(topic, partition);
-        while next < end {
-            let Some((_, _, entries)) = self.journal(topic).locate(partition, next)? else { break };
-            let Some(last) = entries.last() else { break };
-            next = last.head.end();
-            heads.extend(entries.into_iter().map(|e| e.head));
-        }
-        Ok(heads)
+    fn heads(&self, topic: TopicId, partition: u32, offset: u64) -> Result<Vec<FrameHead>, LogError> {
+        self.journal(topic)?.heads(partition, offset)
     }
 
-    fn trim(&self, topic: Topic, below: &[u64]) -> Result<(), LogError> {
-        self.journal(topic).trim(below)
+    fn trim(&self, topic: TopicId, below: &[u64]) -> Result<(), LogError> {
+        self.journal(topic)?.trim(below)
     }
 
-    fn size_bytes(&self, topic: Topic) -> u64 {
-        self.journal(topic).size_bytes()
+    fn size_bytes(&self, topic: TopicId) -> u64 {
+        self.journal(topic).map_or(0, |j| j.size_bytes())
+    }
+}
+
+fn not_trimmed(topic: TopicId, journal: &Journal, partition: u32, offset: u64) -> Result<(), LogError> {
+    match journal.start(partition) {
+        start if offset < start => Err(LogError::Trimmed { topic, partition, offset, start }),
+        _ => Ok(()),
     }
 }
 
 /// One topic of a data directory, read beside a job that may be running.
-pub struct TopicReader(Journal);
+pub struct TopicReader {
+    topic: TopicId,
+    journal: Journal,
+}
 
 impl TopicReader {
     /// Opens a topic for reading.
-    pub fn open(dir: &Path, topic: Topic) -> Result<Self, LogError> {
-        Journal::open_read_only(dir.join(topic.name())).map(TopicReader)
+    pub fn open(dir: &Path, topic: TopicId) -> Result<Self, LogError> {
+        Ok(TopicReader { topic, journal: Journal::open_read_only(dir.join(topic.to_string()))? })
     }
 
     /// Looks at what has been written since.
     pub fn refresh(&self) -> Result<(), LogError> {
-        self.0.refresh()
+        self.journal.refresh()
     }
 
     /// How many partitions it has.
     pub fn partitions(&self) -> u32 {
-        self.0.partitions()
+        self.journal.partitions()
     }
 
     /// The oldest and the end offset of a partition.
     pub fn offsets(&self, partition: u32) -> (u64, u64) {
-        (self.0.start(partition), self.0.watermark(partition))
+        (self.journal.start(partition), self.journal.watermark(partition))
     }
 
-    /// Batches from the one that holds `offset` on.
-    pub fn read(&self, partition: u32, offset: u64, max: u64) -> Result<Vec<Arc<LoggedBatch>>, LogError> {
-        self.0.read(partition, offset, max)
+    /// Batches from the one that holds `offset` on, all or those of one task.
+    pub fn read(
+        &self,
+        partition: u32,
+        offset: u64,
+        max: u64,
+        of: Option<TaskId>,
+    ) -> Result<Fetched, LogError> {
+        not_trimmed(self.topic, &self.journal, partition, offset)?;
+        self.journal.read(partition, offset, max, of)
+    }
+
+    pub(super) fn heads(&self, partition: u32, offset: u64) -> Result<Vec<FrameHead>, LogError> {
+        self.journal.heads(partition, offset)
+    }
+
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.journal.size_bytes()
     }
 }

@@ -8,7 +8,8 @@
 //! 12 producer partition u16 14 zero u16      16 producer generation u32
 //! 20 records u32            24 batch length u32                  28 stored length u32
 //! 32 base offset u64        40 first running number u64
-//! 48 last position u64      56 last index u32                    60 zero u32
+//! 48 last position u64      56 last index u32                    60 u32: bytes from the start of the
+//!                                                                   group commit that it belongs to
 //! 64 crc32c u32 of the stored bytes          68 zero u32
 //! 72 the stored bytes
 //! ```
@@ -17,7 +18,7 @@ use weir_proto::{Producer, Provenance, StageId};
 
 /// Bytes before a frame's stored bytes.
 pub(crate) const HEAD: usize = 72;
-const MAGIC: &[u8; 4] = b"WFR1";
+pub(crate) const MAGIC: &[u8; 4] = b"WFR1";
 
 /// How a frame's batch is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,9 @@ pub struct FrameHead {
     pub first_seq: u64,
     /// The provenance of its last record.
     pub last: Provenance,
+    /// Bytes from the start of its group commit: all that stands before that start was durable when
+    /// this frame was written.
+    pub(crate) in_group: u32,
     codec: Codec,
     batch_len: u32,
     stored_len: u32,
@@ -85,6 +89,7 @@ impl FrameHead {
             base_offset: u64_at(32),
             first_seq: u64_at(40),
             last: Provenance { position: u64_at(48), index: u32_at(56) },
+            in_group: u32_at(60),
             stored_crc: u32_at(64),
         })
     }
@@ -104,6 +109,7 @@ impl FrameHead {
         b[40..48].copy_from_slice(&self.first_seq.to_le_bytes());
         b[48..56].copy_from_slice(&self.last.position.to_le_bytes());
         b[56..60].copy_from_slice(&self.last.index.to_le_bytes());
+        b[60..64].copy_from_slice(&self.in_group.to_le_bytes());
         b[64..68].copy_from_slice(&self.stored_crc.to_le_bytes());
         let crc = crc32c::crc32c(&b[8..]);
         b[4..8].copy_from_slice(&crc.to_le_bytes());
@@ -141,6 +147,7 @@ impl Sealed {
             count: batch.count,
             first_seq: batch.first_seq,
             last: batch.last,
+            in_group: 0,
             codec: if compressed.is_some() { Codec::Lz4 } else { Codec::None },
             batch_len: batch.bytes.len() as u32,
             stored_len: stored.len() as u32,

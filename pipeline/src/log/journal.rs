@@ -5,9 +5,9 @@
 //! final: the process must end and recover by opening the log again.
 
 use super::embedded::LogOptions;
-use super::frame::Sealed;
+use super::frame::{FrameHead, Sealed};
 use super::segment::{self, Entry, Index, Segment};
-use super::{Appended, LogError, LoggedBatch, NewBatch};
+use super::{Appended, Fetched, LogError, LoggedBatch, NewBatch};
 use rustix::fs::Advice;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -15,7 +15,10 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use weir_proto::TaskId;
 
+/// Frames located at a time.
+const LOCATED: usize = 256;
 /// Segments whose index stays in memory.
 const INDEXED_SEGMENTS: usize = 4;
 
@@ -192,6 +195,11 @@ impl Journal {
             let Some(active) = segments.last() else { return Ok(()) };
             (active.file.clone(), active.path.clone(), active.len)
         };
+        let mut in_group = 0;
+        for pending in &mut group {
+            pending.sealed.head.in_group = in_group;
+            in_group += pending.sealed.head.frame_len() as u32;
+        }
         let heads: Vec<_> = group.iter().map(|p| p.sealed.head.encode()).collect();
         let slices: Vec<&[u8]> = group
             .iter()
@@ -251,32 +259,48 @@ impl Journal {
         partition: u32,
         offset: u64,
         max: u64,
-    ) -> Result<Vec<Arc<LoggedBatch>>, LogError> {
+        of: Option<TaskId>,
+    ) -> Result<Fetched, LogError> {
         let end = self.watermark(partition);
         if offset >= end {
-            return Ok(Vec::new());
+            return Ok(Fetched { next: offset, ..Fetched::default() });
         }
-        if let Some(found) = locked(&self.tail).read(partition, offset, max) {
+        if let Some(found) = locked(&self.tail).read(partition, offset, max, of) {
             return Ok(found);
         }
-        let mut batches = Vec::new();
-        let (mut next, mut records) = (offset, 0);
-        while next < end && records < max {
-            let Some((file, path, entries)) = self.locate(partition, next)? else { break };
+        let mut found = Fetched { next: offset, ..Fetched::default() };
+        let mut records = 0;
+        while found.next < end && records < max {
+            let Some((file, path, entries)) = self.locate(partition, found.next)? else { break };
             for entry in entries {
                 if records >= max || entry.head.base_offset >= end {
                     break;
                 }
-                let bytes = segment::read_frame(&file, &path, &entry)?;
-                records += u64::from(entry.head.count);
-                next = entry.head.end();
-                batches.push(Arc::new(LoggedBatch { head: entry.head, bytes }));
+                found.next = entry.head.end();
+                if of.is_none_or(|of| entry.head.producer.task() == of) {
+                    let bytes = segment::read_frame(&file, &path, &entry)?;
+                    records += u64::from(entry.head.count);
+                    found.batches.push(Arc::new(LoggedBatch { head: entry.head, bytes }));
+                }
             }
         }
-        Ok(batches)
+        Ok(found)
     }
 
-    /// The frames of a partition from the one that holds `offset` on, within its segment.
+    pub(crate) fn heads(&self, partition: u32, offset: u64) -> Result<Vec<FrameHead>, LogError> {
+        let (mut heads, mut next) = (Vec::new(), offset);
+        let end = self.watermark(partition);
+        while next < end {
+            let Some((_, _, entries)) = self.locate(partition, next)? else { break };
+            let Some(last) = entries.last() else { break };
+            next = last.head.end();
+            heads.extend(entries.into_iter().map(|e| e.head));
+        }
+        Ok(heads)
+    }
+
+    /// The frames of a partition from the one that holds `offset` on, within its segment, some at
+    /// a time.
     #[allow(clippy::type_complexity)] // a file, its name and what to read of it
     pub(crate) fn locate(
         &self,
@@ -301,8 +325,8 @@ impl Journal {
         if segments.iter().filter(|s| s.index.is_some()).count() > 2 * INDEXED_SEGMENTS {
             forget_old_indexes(&mut segments);
         }
-        let from = index[p].partition_point(|e| e.head.end() <= offset);
-        Ok(Some((file, path, index[p][from..].to_vec())))
+        let rest = &index[p][index[p].partition_point(|e| e.head.end() <= offset)..];
+        Ok(Some((file, path, rest[..rest.len().min(LOCATED)].to_vec())))
     }
 
     pub(crate) fn trim(&self, below: &[u64]) -> Result<(), LogError> {
@@ -332,19 +356,24 @@ impl Tail {
         }
     }
 
-    fn read(&self, partition: u32, offset: u64, max: u64) -> Option<Vec<Arc<LoggedBatch>>> {
+    fn read(&self, partition: u32, offset: u64, max: u64, of: Option<TaskId>) -> Option<Fetched> {
         let batches = &self.by_partition[partition as usize];
         if batches.front()?.head.base_offset > offset {
             return None;
         }
+        let mut found = Fetched { next: offset, ..Fetched::default() };
         let mut records = 0;
-        let wanted =
-            batches.iter().skip(batches.partition_point(|b| b.head.end() <= offset)).take_while(|b| {
-                let go_on = records < max;
-                records += u64::from(b.head.count);
-                go_on
-            });
-        Some(wanted.cloned().collect())
+        for batch in batches.iter().skip(batches.partition_point(|b| b.head.end() <= offset)) {
+            if records >= max {
+                break;
+            }
+            found.next = batch.head.end();
+            if of.is_none_or(|of| batch.head.producer.task() == of) {
+                records += u64::from(batch.head.count);
+                found.batches.push(batch.clone());
+            }
+        }
+        Some(found)
     }
 }
 

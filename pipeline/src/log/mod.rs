@@ -3,17 +3,19 @@
 //! An append is visible to readers once it is durable, that is, below the partition's high
 //! watermark. Whoever appends gets a ticket and asks later whether it is durable.
 
+mod beside;
 mod embedded;
 mod frame;
 mod journal;
 mod segment;
 
+pub use beside::BesideLog;
 pub use embedded::{EmbeddedLog, LogOptions, TopicReader};
 pub use frame::{Codec, FrameHead};
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use weir_proto::{Producer, Provenance, Topic};
+use weir_proto::{Producer, Provenance, TaskId, TopicId};
 
 /// A batch to append to one partition.
 pub struct NewBatch {
@@ -46,38 +48,48 @@ pub struct Appended {
     pub ticket: u64,
 }
 
+/// Some batches of a partition.
+#[derive(Default)]
+pub struct Fetched {
+    /// In offset order.
+    pub batches: Vec<Arc<LoggedBatch>>,
+    /// The offset to go on from.
+    pub next: u64,
+}
+
 /// Durable, partitioned topics.
 pub trait Log: Send + Sync {
     /// Appends a batch.
-    fn append(&self, topic: Topic, partition: u32, batch: NewBatch) -> Result<Appended, LogError>;
+    fn append(&self, topic: TopicId, partition: u32, batch: NewBatch) -> Result<Appended, LogError>;
 
     /// Whether everything up to a topic's ticket is durable.
-    fn is_durable(&self, topic: Topic, ticket: u64) -> bool;
+    fn is_durable(&self, topic: TopicId, ticket: u64) -> bool;
 
     /// The offset below which records are durable and may be read.
-    fn high_watermark(&self, topic: Topic, partition: u32) -> u64;
+    fn high_watermark(&self, topic: TopicId, partition: u32) -> u64;
 
     /// The lowest offset that has not been trimmed away.
-    fn start(&self, topic: Topic, partition: u32) -> u64;
+    fn start(&self, topic: TopicId, partition: u32) -> u64;
 
     /// The batches from the one that holds `offset` on, at least one if there is any, until they
-    /// hold `max_records`.
+    /// hold `max_records`; with `of`, only those of one task.
     fn read(
         &self,
-        topic: Topic,
+        topic: TopicId,
         partition: u32,
         offset: u64,
         max_records: u64,
-    ) -> Result<Vec<Arc<LoggedBatch>>, LogError>;
+        of: Option<TaskId>,
+    ) -> Result<Fetched, LogError>;
 
     /// The heads of the batches from the one that holds `offset` on.
-    fn heads(&self, topic: Topic, partition: u32, offset: u64) -> Result<Vec<FrameHead>, LogError>;
+    fn heads(&self, topic: TopicId, partition: u32, offset: u64) -> Result<Vec<FrameHead>, LogError>;
 
     /// Lets go of what stands below the given offset of each partition of a topic.
-    fn trim(&self, topic: Topic, below: &[u64]) -> Result<(), LogError>;
+    fn trim(&self, topic: TopicId, below: &[u64]) -> Result<(), LogError>;
 
     /// Bytes that a topic takes on disk.
-    fn size_bytes(&self, topic: Topic) -> u64;
+    fn size_bytes(&self, topic: TopicId) -> u64;
 }
 
 /// The log cannot do what is asked.
@@ -106,11 +118,14 @@ pub enum LogError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// A topic that is not there.
+    #[error("there is no topic {0} here: its generation was dropped, or never begun")]
+    NoTopic(TopicId),
     /// An offset that was trimmed away.
     #[error("offset {offset} of {topic}-{partition} was trimmed away; the oldest one left is {start}")]
     Trimmed {
         /// The topic.
-        topic: Topic,
+        topic: TopicId,
         /// The partition.
         partition: u32,
         /// The offset asked for.

@@ -6,7 +6,7 @@
 //! (u64) at which the segment starts.
 
 use super::LogError;
-use super::frame::{FrameHead, HEAD};
+use super::frame::{self, FrameHead, HEAD};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -113,7 +113,24 @@ impl Segment {
             entries.push(Entry { head, position });
             position += head.frame_len();
         }
+        if position < self.len && self.was_durable(position)? {
+            let problem = "a batch that had been fsynced cannot be read";
+            return Err(LogError::Damaged { path: self.path.clone(), position, problem });
+        }
         Ok(position)
+    }
+
+    /// Whether a later group commit shows that what cannot be read here is no torn tail: a group is
+    /// written only when all before it is on disk.
+    fn was_durable(&self, position: u64) -> Result<bool, LogError> {
+        let mut rest = vec![0; (self.len - position) as usize];
+        let read = self.file.read_at(&mut rest, position).map_err(LogError::io("read", &self.path))?;
+        let rest = &rest[..read];
+        let later_group = |at: usize| {
+            let head = rest.get(at..at + HEAD)?.try_into().ok().and_then(FrameHead::decode)?;
+            Some(at as u64 > u64::from(head.in_group))
+        };
+        Ok(memchr::memmem::find_iter(rest, frame::MAGIC).any(|at| later_group(at) == Some(true)))
     }
 
     fn head_at(&self, position: u64, check: bool) -> Result<Option<FrameHead>, LogError> {

@@ -1,17 +1,20 @@
 //! The accounts task: the accounts file into `judged`, as commands.
 //!
-//! The file is read once, at start. Lines added since the last start are opened then; what was taken
-//! in before must still stand in the file as it was (checked by its checksum).
+//! Lines added to the file are opened while the job runs, or at its next start; what was taken in before
+//! must still stand in the file as it was (checked by its checksum). Commands belong to no generation:
+//! they go where the published one reads.
 
+use super::gate::Gate;
 use crate::error::JobError;
 use crate::flow::ACCOUNTS_WRITES;
 use crate::log::Log;
 use crate::outputs::{Outputs, Tickets};
-use crate::scheduler::{Need, Work};
+use crate::scheduler::{FollowUp, Need, Work};
 use crate::status::TaskStatus;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 use weir_operators::{Outbox, accounts, partition};
 use weir_proto::{AccountOpen, Producer, StageId};
 use weir_state::{Commit, Durability, Store, TaskMeta};
@@ -24,15 +27,40 @@ type Commands = Vec<(u64, AccountOpen)>;
 
 /// Reads and checks an accounts file: its commands, and its bytes.
 pub fn read(path: &Path) -> Result<(Commands, Vec<u8>), JobError> {
+    let problem = |e| JobError::Accounts { path: path.to_owned(), problem: format!("cannot be read: {e}") };
+    let bytes = std::fs::read(path).map_err(problem)?;
+    Ok((parse(path, &bytes)?, bytes))
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Commands, JobError> {
     let error = |problem: String| JobError::Accounts { path: path.to_owned(), problem };
-    let bytes = std::fs::read(path).map_err(|e| error(format!("cannot be read: {e}")))?;
-    let text = std::str::from_utf8(&bytes).map_err(|e| error(format!("is not UTF-8 text: {e}")))?;
-    let commands = accounts::parse(text).map_err(|e| error(e.to_string()))?;
-    Ok((commands, bytes))
+    let text = std::str::from_utf8(bytes).map_err(|e| error(format!("is not UTF-8 text: {e}")))?;
+    accounts::parse(text).map_err(|e| error(e.to_string()))
+}
+
+/// Commands, and length and CRC-32C of the file with them.
+type Added = (Commands, (u64, u32));
+
+/// How often the file is looked at.
+const POLL: Duration = Duration::from_secs(1);
+
+/// Shared with the job.
+#[derive(Default)]
+pub struct AccountsProgress {
+    /// Set once every account that stood in the file at start is in `judged`: no event may come before.
+    pub loaded: AtomicBool,
+    /// In front of the file.
+    pub gate: Gate,
+    /// The generation whose `judged` commands go to.
+    pub generation: AtomicU32,
 }
 
 /// The task.
 pub struct AccountsTask {
+    path: Option<PathBuf>,
+    /// Length and time of change of the file when it was looked at last.
+    seen: Option<(u64, SystemTime)>,
+    next_poll: Instant,
     commands: Commands,
     /// Length and CRC-32C of the whole file, as it will have been taken in.
     file: (u64, u32),
@@ -43,7 +71,7 @@ pub struct AccountsTask {
     meta: TaskMeta,
     uncommitted: Option<Tickets>,
     status: Arc<TaskStatus>,
-    loaded: Arc<AtomicBool>,
+    progress: Arc<AccountsProgress>,
 }
 
 impl AccountsTask {
@@ -53,17 +81,26 @@ impl AccountsTask {
         partitions: u32,
         store: Store,
         log: Arc<dyn Log>,
+        generation: u32,
     ) -> Result<Self, JobError> {
-        let task = Producer { stage: StageId::Accounts, partition: 0, generation: 1 };
+        let task = Producer { stage: StageId::Accounts, partition: 0, generation };
         let new = || TaskMeta::new(task, ACCOUNTS_WRITES, partitions as usize, 0);
-        let meta = store.meta()?.unwrap_or_else(new);
+        let mut meta = store.meta()?.unwrap_or_else(new);
+        if meta.task.generation != generation {
+            meta.enter(generation, 0);
+        }
         let (mut commands, bytes) = path.map_or(Ok((Vec::new(), Vec::new())), read)?;
         if let Some(path) = path {
             expect_same_beginning(&store, path, &bytes)?;
         }
         commands.retain(|(position, _)| *position >= meta.position);
-        let loaded = Arc::new(AtomicBool::new(commands.is_empty()));
+        let progress = AccountsProgress::default();
+        progress.loaded.store(commands.is_empty(), Ordering::Release);
+        progress.generation.store(generation, Ordering::Release);
         Ok(AccountsTask {
+            path: path.map(Path::to_owned),
+            seen: None,
+            next_poll: Instant::now() + POLL,
             commands,
             file: (bytes.len() as u64, crc32c::crc32c(&bytes)),
             outbox: Outbox::resume(&meta),
@@ -73,16 +110,55 @@ impl AccountsTask {
             store,
             meta,
             uncommitted: None,
-            loaded,
+            progress: Arc::new(progress),
         })
     }
 
-    /// Set once every account stands in `judged`: no event may come before.
-    pub fn loaded(&self) -> Arc<AtomicBool> {
-        self.loaded.clone()
+    /// What the job may watch and decide.
+    pub fn progress(&self) -> Arc<AccountsProgress> {
+        self.progress.clone()
+    }
+
+    /// Looks whether whole lines were added. What is wrong with them is said, and they wait until it is
+    /// put right.
+    fn look(&mut self) -> Result<(), JobError> {
+        self.next_poll = Instant::now() + POLL;
+        let Some(path) = self.path.clone() else { return Ok(()) };
+        let Ok(meta) = std::fs::metadata(&path) else { return Ok(()) };
+        let now = (meta.len(), meta.modified().unwrap_or(SystemTime::UNIX_EPOCH));
+        if self.seen.replace(now) == Some(now) || meta.len() == self.meta.position {
+            return Ok(());
+        }
+        match self.added(&path) {
+            Ok(Some((commands, file))) => (self.commands, self.file) = (commands, file),
+            Ok(None) => {}
+            Err(error) => tracing::error!("{error}. Until then no account is added"),
+        }
+        Ok(())
+    }
+
+    fn added(&self, path: &Path) -> Result<Option<Added>, JobError> {
+        let mut bytes = std::fs::read(path).map_err(JobError::io("read", path))?;
+        bytes.truncate(memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1));
+        expect_same_beginning(&self.store, path, &bytes)?;
+        let mut commands = parse(path, &bytes)?;
+        commands.retain(|(position, _)| *position >= self.meta.position);
+        let file = (bytes.len() as u64, crc32c::crc32c(&bytes));
+        Ok((!commands.is_empty()).then_some((commands, file)))
+    }
+
+    /// Commands go to the `judged` of another generation from now on.
+    fn follow_generation(&mut self) -> Result<(), JobError> {
+        let generation = self.progress.generation.load(Ordering::Acquire);
+        if self.meta.task.generation != generation {
+            self.meta.enter(generation, 0);
+            self.outputs = Outputs::resume(self.log.clone(), &self.meta)?;
+        }
+        Ok(())
     }
 
     fn append_all(&mut self) -> Result<(), JobError> {
+        self.follow_generation()?;
         for (position, command) in &self.commands {
             self.outbox.at(*position);
             self.outbox.taken();
@@ -106,7 +182,7 @@ impl AccountsTask {
         self.commands.clear();
         self.uncommitted = None;
         self.status.committed(&self.meta);
-        self.loaded.store(true, Ordering::Release);
+        self.progress.loaded.store(true, Ordering::Release);
         Ok(())
     }
 }
@@ -131,9 +207,14 @@ impl Work for AccountsTask {
     fn need(&self) -> Need {
         match &self.uncommitted {
             Some(tickets) if tickets.are_durable(&*self.log) => Need::Commit,
-            Some(_) => Need::Nothing,
-            None if self.commands.is_empty() => Need::Nothing,
-            None => Need::Turn(u64::MAX),
+            Some(_) => {
+                self.progress.gate.lets_through(false);
+                Need::Nothing
+            }
+            None if !self.progress.gate.lets_through(true) => Need::Nothing,
+            None if !self.commands.is_empty() => Need::Turn(u64::MAX),
+            None if self.path.is_some() && Instant::now() >= self.next_poll => Need::Turn(1),
+            None => Need::Nothing,
         }
     }
 
@@ -141,12 +222,14 @@ impl Work for AccountsTask {
         self.commands.is_empty()
     }
 
-    fn work(&mut self, need: Need) -> Result<(), JobError> {
+    fn work(&mut self, need: Need) -> Result<FollowUp, JobError> {
         match need {
-            Need::Turn(_) => self.append_all(),
-            Need::Commit => self.commit(),
-            Need::Checkpoint | Need::Nothing => Ok(()),
+            Need::Turn(_) if self.commands.is_empty() => self.look()?,
+            Need::Turn(_) => self.append_all()?,
+            Need::Commit => self.commit()?,
+            Need::Checkpoint | Need::Nothing => {}
         }
+        Ok(None)
     }
 
     fn status(&self) -> Arc<TaskStatus> {

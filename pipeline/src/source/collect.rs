@@ -7,17 +7,18 @@
 
 use super::files::{FileSpec, FileState};
 use super::follow::Files;
+use super::gate::Gate;
 use super::plan::{CollectState, Plan, Slice};
 use super::reader;
 use crate::error::JobError;
 use crate::flow::COLLECT_WRITES;
 use crate::log::Log;
 use crate::outputs::{Outputs, Tickets};
-use crate::scheduler::{Need, Work};
-use crate::status::TaskStatus;
+use crate::scheduler::{FollowUp, Need, Work, finish};
+use crate::status::{Live, TaskStatus};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use weir_operators::clock::Clock;
 use weir_operators::collect::{Collect, TimeSource};
@@ -42,8 +43,12 @@ pub struct CollectOptions {
     pub files: Vec<FileSpec>,
     /// Whether to end with the files (else to follow them).
     pub finite: bool,
+    /// Whether minutes are those of the events (else of the wall clock).
+    pub event_time: bool,
     /// Accept a wall clock far ahead of the newest tick.
     pub after_outage: bool,
+    /// Whether to take in nothing but what was planned before, and send only ticks that are wanted.
+    pub maintenance: bool,
 }
 
 /// Shared with the job.
@@ -55,6 +60,14 @@ pub struct CollectProgress {
     pub ended: AtomicBool,
     /// Nothing is collected before this is set.
     pub open: AtomicBool,
+    /// The newest tick sent, durable or not, in minutes since the epoch.
+    pub last_tick: AtomicU32,
+    /// A tick that is wanted at once, if any, in minutes since the epoch.
+    pub tick_wanted: AtomicU32,
+    /// In front of the files.
+    pub gate: Gate,
+    /// The gate is closed until a candidate is promoted or dropped.
+    pub paused: AtomicBool,
 }
 
 struct Turn {
@@ -80,7 +93,7 @@ pub struct CollectTask {
     buffer: Vec<u8>,
     next_poll: Instant,
     next_discovery: Option<Instant>,
-    flow: Vec<Arc<TaskStatus>>,
+    flow: Arc<Live>,
     checkpoints: CheckpointDir,
     checkpoint_due: bool,
     status: Arc<TaskStatus>,
@@ -88,7 +101,7 @@ pub struct CollectTask {
 }
 
 impl CollectTask {
-    /// Opens the collector where it stopped. `flow` are the tasks whose backlog holds it back.
+    /// Opens the collector where it stopped. The backlog of `flow` holds it back.
     pub fn open(
         options: CollectOptions,
         partitions: u32,
@@ -96,28 +109,33 @@ impl CollectTask {
         log: Arc<dyn Log>,
         checkpoints: CheckpointDir,
         rules: Arc<Rules>,
-        flow: Vec<Arc<TaskStatus>>,
+        flow: Arc<Live>,
     ) -> Result<Self, JobError> {
         let task = Producer { stage: StageId::Collect, partition: 0, generation: 1 };
-        let new = || TaskMeta::new(task, COLLECT_WRITES, partitions as usize, rules.fingerprint());
-        let meta = store.meta()?.unwrap_or_else(new);
-        if meta.rules != rules.fingerprint() {
+        let fingerprint = rules.fingerprint();
+        let new = || TaskMeta::new(task, COLLECT_WRITES, partitions as usize, fingerprint);
+        let mut meta = store.meta()?.unwrap_or_else(new);
+        let planned: VecDeque<Plan> = Plan::load_all(&store)?.into();
+        if meta.rules != fingerprint && !planned.is_empty() {
             return Err(JobError::OtherRules { task });
         }
+        // What it decided stands in its topics: other rules may decide about what comes now.
+        meta.rules = fingerprint;
         let state = CollectState::load(&store)?;
         let progress = CollectProgress::default();
         progress.bytes.store(state.tape, Ordering::Relaxed);
+        progress.last_tick.store(state.last_tick, Ordering::Release);
         let mut this = CollectTask {
             outbox: Outbox::resume(&meta),
             outputs: Outputs::resume(log.clone(), &meta)?,
-            planned: Plan::load_all(&store)?.into(),
+            planned,
             files: Files::new(options.files.clone()),
             in_flight: VecDeque::new(),
             buffer: Vec::new(),
             next_poll: Instant::now(),
             next_discovery: None,
             flow,
-            checkpoint_due: meta.is_at_tick(),
+            checkpoint_due: meta.at_tick,
             status: Arc::new(TaskStatus::new(None, &meta)),
             progress: Arc::new(progress),
             options,
@@ -141,7 +159,7 @@ impl CollectTask {
     fn refuse_clock_jump(&self) -> Result<(), JobError> {
         let last = Minute(self.state.last_tick).start_ms();
         let hours = now_ms().saturating_sub(last) / (60 * Minute::MILLIS);
-        let wall = !self.options.finite && self.state.last_tick > 0;
+        let wall = !self.options.event_time && self.state.last_tick > 0;
         if wall && !self.options.after_outage && hours >= LONGEST_OUTAGE_H {
             return Err(JobError::ClockJump { hours });
         }
@@ -172,7 +190,7 @@ impl CollectTask {
         let found = self.discover()?;
         let known: Vec<_> = self.state.files.iter().chain(&found).cloned().collect();
         let slices = self.files.grown(&known)?;
-        let minute_passed = Minute::of_ms(now_ms()).0 > self.state.last_tick;
+        let minute_passed = !self.options.event_time && Minute::of_ms(now_ms()).0 > self.state.last_tick;
         if slices.is_empty() && found.is_empty() && !minute_passed {
             return Ok(None);
         }
@@ -191,14 +209,23 @@ impl CollectTask {
     }
 
     fn plan(&self, slices: Vec<Slice>, found: Vec<FileState>, end: bool) -> Plan {
-        Plan { turn: self.state.turns, now_ms: now_ms(), wall: !self.options.finite, slices, found, end }
+        let (turn, wall) = (self.state.turns, !self.options.event_time);
+        Plan { turn, now_ms: now_ms(), wall, slices, found, end, tick: None }
     }
 
     fn next_plan(&mut self) -> Result<Option<Plan>, JobError> {
         if let Some(plan) = self.planned.pop_front() {
             return Ok(Some(plan));
         }
-        let plan = if self.options.finite { self.plan_finite()? } else { self.plan_live()? };
+        let plan = match self.progress.tick_wanted.swap(0, Ordering::AcqRel) {
+            0 if self.options.maintenance => None,
+            0 if self.options.finite => self.plan_finite()?,
+            0 => self.plan_live()?,
+            minute => {
+                let plan = self.plan(Vec::new(), Vec::new(), self.state.ended);
+                Some(Plan { tick: Some(minute), ..plan })
+            }
+        };
         if let Some(plan) = &plan {
             plan.save(&self.store)?;
         }
@@ -224,14 +251,17 @@ impl CollectTask {
                 tick = collect.tick_is_due().then_some(Minute::of_ms(collect.clock.0));
             }
         }
-        if plan.end && collect.last_tick.0 > 0 {
+        if let Some(minute) = plan.tick {
+            tick = tick.or(Some(Minute(minute.max(collect.last_tick.0 + 1))));
+        } else if plan.end && collect.last_tick.0 > 0 {
             tick = Some(Minute(collect.last_tick.0 + 1));
         }
+        self.meta.at_tick = false;
         if let Some(minute) = tick {
             collect.tick(minute, self.state.tape, &mut self.outbox);
             self.state.tape += 1;
-            self.meta.last_tick = minute;
-            self.meta.tick_position = self.state.tape;
+            self.meta.ticked(minute);
+            self.progress.last_tick.store(minute.0, Ordering::Release);
         }
         self.state.clock_ms = collect.clock.0;
         self.state.last_tick = collect.last_tick.0;
@@ -279,19 +309,19 @@ impl CollectTask {
         self.store.commit(commit, Durability::Process)?;
         self.status.committed(&turn.meta);
         self.progress.bytes.store(turn.state.tape, Ordering::Relaxed);
-        self.checkpoint_due = turn.meta.is_at_tick();
+        self.checkpoint_due = turn.meta.at_tick;
         self.progress.ended.store(turn.state.ended && self.in_flight.is_empty(), Ordering::Release);
         Ok(())
     }
 
     /// Records that wait in the flow.
     fn backlog(&self) -> u64 {
-        let lag = |s: &TaskStatus| s.reads.map_or(0, |topic| s.lag(&*self.log, topic));
-        self.flow.iter().map(|s| lag(s)).sum()
+        self.flow.lag()
     }
 }
 
-fn now_ms() -> u64 {
+/// The wall clock, in ms since the epoch.
+pub(crate) fn now_ms() -> u64 {
     // Before 1970 no tick is due and every event is absurd; nothing is lost.
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }
@@ -301,12 +331,13 @@ impl Work for CollectTask {
         match self.in_flight.front() {
             Some(turn) if turn.tickets.are_durable(&*self.log) => return Need::Commit,
             Some(_) if self.in_flight.len() >= IN_FLIGHT => return Need::Nothing,
-            Some(_) if self.in_flight.back().is_some_and(|t| t.meta.is_at_tick()) => return Need::Nothing,
+            Some(_) if self.in_flight.back().is_some_and(|t| t.meta.at_tick) => return Need::Nothing,
             None if self.checkpoint_due => return Need::Checkpoint,
             _ => {}
         }
         let due = Instant::now() >= self.next_poll;
-        if !due || !self.progress.open.load(Ordering::Acquire) {
+        let resting = self.in_flight.is_empty() && self.planned.is_empty();
+        if !self.progress.gate.lets_through(resting) || !due || !self.progress.open.load(Ordering::Acquire) {
             return Need::Nothing;
         }
         match ENOUGH.saturating_sub(self.backlog()) {
@@ -319,12 +350,13 @@ impl Work for CollectTask {
         self.in_flight.is_empty() && !self.checkpoint_due && self.progress.ended.load(Ordering::Acquire)
     }
 
-    fn work(&mut self, need: Need) -> Result<(), JobError> {
+    fn work(&mut self, need: Need) -> Result<FollowUp, JobError> {
         match need {
             Need::Commit => self.commit()?,
             Need::Checkpoint => {
-                self.checkpoints.take(&self.store, &self.meta)?;
                 self.checkpoint_due = false;
+                self.status.checkpointed(self.meta.last_tick);
+                return Ok(finish(self.checkpoints.begin(&self.store, &self.meta)?));
             }
             Need::Turn(_) => match self.next_plan()? {
                 Some(plan) => self.carry_out(plan)?,
@@ -332,7 +364,7 @@ impl Work for CollectTask {
             },
             Need::Nothing => {}
         }
-        Ok(())
+        Ok(None)
     }
 
     fn status(&self) -> Arc<TaskStatus> {

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod collect;
 mod files;
 mod follow;
+pub mod gate;
 mod plan;
 mod reader;
 

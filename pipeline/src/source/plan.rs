@@ -7,7 +7,7 @@
 //!   comes from. Its provenance is its position on the tape: all slices and ticks in the order of
 //!   reading.
 //!
-//! Values are `version u8 = 1, postcard`.
+//! Values are `version u8 = 2, postcard`.
 
 use super::files::FileState;
 use crate::error::JobError;
@@ -18,7 +18,7 @@ use weir_state::{Commit, Durability, Store, versioned};
 const STATE: u8 = 1;
 const PLANS: u8 = 2;
 const TAPE: u8 = 3;
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Everything collect needs to go on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +65,8 @@ pub struct Plan {
     pub found: Vec<FileState>,
     /// The input has ended: send the last tick.
     pub end: bool,
+    /// A tick that is wanted at once, in minutes since the epoch.
+    pub tick: Option<u32>,
 }
 
 impl CollectState {

@@ -79,7 +79,7 @@ impl Cursor {
         if self.next >= end {
             return Ok(false);
         }
-        let batches = reader.read(self.partition, self.next, STRETCH)?;
+        let batches = reader.read(self.partition, self.next, STRETCH, None)?.batches;
         for LoggedBatch { head, bytes } in batches.iter().map(AsRef::as_ref) {
             for (offset, record) in (head.base_offset..end).zip(Batch::open(bytes)?) {
                 if offset < self.next {

@@ -85,6 +85,17 @@ const NOTICE: &[Field] = &[
     Field::new("balance_nanos", Money),
 ];
 
+const ADJUSTMENT: &[Field] = &[
+    Field::new("event_time_ms", Time),
+    Field::new("adjustment", Text),
+    Field::new("guid", Text),
+    Field::new("advertiser_id", Number),
+    Field::new("amount_nanos", Money),
+    Field::new("before_nanos", Money),
+    Field::new("after_nanos", Money),
+    Field::new("reason", Text),
+];
+
 /// Where a record stands; in JSON within `provenance`.
 pub const PLACE: [Field; 2] = [Field::new("partition", Number), Field::new("offset", Number)];
 
@@ -99,6 +110,7 @@ pub fn fields(topic: Topic) -> Vec<Field> {
         Topic::Charges => CHARGE.to_vec(),
         Topic::Dropped => [DROPPED, EVENT].concat(),
         Topic::Notices => NOTICE.to_vec(),
+        Topic::Adjustments => ADJUSTMENT.to_vec(),
     }
 }
 
@@ -130,6 +142,7 @@ pub fn table_fields(topic: Topic) -> Vec<Field> {
         ],
         Topic::Dropped => &["event_time_ms", "stage", "reason", "kind", "user_id", "ip", "ad_id", "detail"],
         Topic::Notices => &["event_time_ms", "notice", "advertiser_id", "balance_nanos"],
+        Topic::Adjustments => &["event_time_ms", "adjustment", "advertiser_id", "amount_nanos", "reason"],
     };
     let all = fields(topic);
     names.iter().filter_map(|name| all.iter().find(|f| f.name == *name)).copied().collect()

@@ -87,7 +87,7 @@ pub fn begin_of(reader: &TopicReader, partition: u32, minute: Minute) -> Result<
     let (start, end) = reader.offsets(partition);
     let (mut next, mut is_first) = (start, true);
     while next < end {
-        let batches = reader.read(partition, next, STRETCH)?;
+        let batches = reader.read(partition, next, STRETCH, None)?.batches;
         let Some(last) = batches.last() else { break };
         next = last.head.end();
         for batch in &batches {

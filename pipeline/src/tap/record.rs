@@ -3,7 +3,10 @@
 use super::{Found, Personal};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use weir_proto::{Billing, Charge, Event, EventKind, Nanos, Outcome, Producer, Provenance, Record, Topic};
+use weir_proto::{
+    Adjustment, Billing, Charge, ChargeRef, Event, EventKind, Nanos, Outcome, Producer, Provenance, Record,
+    Topic,
+};
 
 /// Where a record comes from and stands.
 #[derive(Serialize)]
@@ -121,6 +124,7 @@ fn value_of(record: &Record<'_>, place: Place, personal: &Personal) -> Value {
             "balance_nanos": notice.balance,
             "event_time_ms": notice.event_time_ms,
         })),
+        Record::Adjustment(adjustment) => adjustment_fields(adjustment),
         Record::Dropped(dropped) => {
             let mut fields = object(json!({
                 "guid": null,
@@ -136,6 +140,25 @@ fn value_of(record: &Record<'_>, place: Place, personal: &Personal) -> Value {
     };
     fields.insert("provenance".to_owned(), serde_json::to_value(place).unwrap_or_default());
     Value::Object(fields)
+}
+
+fn adjustment_fields(a: &Adjustment<'_>) -> Map<String, Value> {
+    let charge = |at: ChargeRef| match at.generation {
+        0 => Value::Null,
+        generation => json!({ "generation": generation, "partition": a.partition, "offset": at.offset }),
+    };
+    object(json!({
+        "adjustment": a.kind.name(),
+        "guid": a.guid.to_string(),
+        "advertiser_id": a.advertiser_id,
+        "amount_nanos": Nanos(a.after.0 - a.before.0),
+        "before_nanos": a.before,
+        "after_nanos": a.after,
+        "reason": format!("generation {} was published", a.new.generation),
+        "original": charge(a.original),
+        "new": charge(a.new),
+        "event_time_ms": a.event_time_ms,
+    }))
 }
 
 fn event_fields(event: &Event<'_>, personal: &Personal) -> Map<String, Value> {

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
-use weir_proto::Topic;
+use weir_proto::TopicId;
 
 const VERSION: u32 = 1;
 
@@ -42,7 +42,7 @@ pub enum ResumeError {
         /// The file.
         path: PathBuf,
         /// The topic.
-        topic: Topic,
+        topic: TopicId,
         /// The partition.
         partition: u32,
         /// The offset in the file.
@@ -65,7 +65,7 @@ pub enum ResumeError {
 /// Of what a tap is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Origin {
-    topic: Topic,
+    topic: TopicId,
     data_dir: PathBuf,
     /// When the data directory was made, in ns since 1970: another one may stand at its path now.
     made_ns: Option<u64>,
@@ -89,7 +89,7 @@ pub struct Resume {
 
 impl Resume {
     /// Reads the file of a tap; it need not exist yet.
-    pub fn open(path: &Path, topic: Topic, data_dir: &Path) -> Result<Self, ResumeError> {
+    pub fn open(path: &Path, topic: TopicId, data_dir: &Path) -> Result<Self, ResumeError> {
         let origin = Origin::of(topic, data_dir)?;
         let next = match fs::read(path) {
             Ok(text) => next_of(path, &text, &origin)?,
@@ -137,7 +137,7 @@ impl Resume {
 }
 
 impl Origin {
-    fn of(topic: Topic, data_dir: &Path) -> Result<Self, ResumeError> {
+    fn of(topic: TopicId, data_dir: &Path) -> Result<Self, ResumeError> {
         let path = data_dir.canonicalize().map_err(io("find", data_dir))?;
         // The mask key is written once, when the directory is made.
         let made = fs::metadata(crate::mask::key_path(&path)).and_then(|m| m.modified()).ok();
@@ -179,16 +179,19 @@ fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> ResumeE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use weir_proto::Topic;
+
+    const CHARGES: TopicId = TopicId { topic: Topic::Charges, generation: 1 };
 
     #[test]
     fn what_is_saved_is_found_again() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("tap.resume");
-        let mut resume = Resume::open(&file, Topic::Charges, dir.path()).unwrap();
+        let mut resume = Resume::open(&file, CHARGES, dir.path()).unwrap();
         assert_eq!(resume.next(1, (0, 9)).unwrap(), None);
         resume.save([(0, 5), (1, 7)].into_iter()).unwrap();
         resume.save([(1, 8)].into_iter()).unwrap();
-        let resume = Resume::open(&file, Topic::Charges, dir.path()).unwrap();
+        let resume = Resume::open(&file, CHARGES, dir.path()).unwrap();
         assert_eq!(resume.next(0, (0, 9)).unwrap(), Some(5));
         assert_eq!(resume.next(1, (0, 9)).unwrap(), Some(8));
         assert!(matches!(resume.next(1, (9, 12)), Err(ResumeError::Trimmed { start: 9, .. })));
@@ -199,13 +202,13 @@ mod tests {
     fn the_file_of_another_tap_is_refused() {
         let [dir, other] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let file = dir.path().join("tap.resume");
-        Resume::open(&file, Topic::Charges, dir.path()).unwrap().save([(0, 5)].into_iter()).unwrap();
-        let refused = |topic, dir: &Path| Resume::open(&file, topic, dir).unwrap_err();
-        assert!(matches!(refused(Topic::Raw, dir.path()), ResumeError::OtherTap { .. }));
-        assert!(matches!(refused(Topic::Charges, other.path()), ResumeError::OtherTap { .. }));
+        Resume::open(&file, CHARGES, dir.path()).unwrap().save([(0, 5)].into_iter()).unwrap();
+        let refused = |topic: TopicId, dir: &Path| Resume::open(&file, topic, dir).unwrap_err();
+        assert!(matches!(refused(Topic::Raw.of(1), dir.path()), ResumeError::OtherTap { .. }));
+        assert!(matches!(refused(CHARGES, other.path()), ResumeError::OtherTap { .. }));
         for text in ["", "{}", "no"] {
             fs::write(&file, text).unwrap();
-            assert!(matches!(refused(Topic::Charges, dir.path()), ResumeError::Damaged { .. }));
+            assert!(matches!(refused(CHARGES, dir.path()), ResumeError::Damaged { .. }));
         }
     }
 }

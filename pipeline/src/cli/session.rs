@@ -1,0 +1,157 @@
+//! Talking to the job of a data directory: the one that runs, or one in this process that takes nothing
+//! in, if none does.
+
+use super::Failure;
+use crate::data_dir::DataDir;
+use crate::job::{Job, JobOptions};
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tonic::transport::Channel;
+use weir_proto::rpc::control_client::ControlClient;
+use weir_proto::rpc::{Generation, GenerationsRequest, GenerationsResponse};
+
+/// How often it is asked how far something is.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Serves a job's control service, and says where in its data directory.
+pub(super) async fn serve(address: SocketAddr, job: &Arc<Job>) -> Result<SocketAddr, std::io::Error> {
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    let reachable = match address.ip() {
+        ip if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+        _ => address,
+    };
+    job.dir().announce(&format!("http://{reachable}")).map_err(std::io::Error::other)?;
+    let serving = job.clone();
+    tokio::spawn(async move {
+        if let Err(error) = crate::server::serve_control(listener, serving).await {
+            tracing::error!("the control service on {address} cannot run: {error}");
+        }
+    });
+    Ok(address)
+}
+
+/// Asks the running job of a data directory; `None` if none runs.
+pub(super) fn running(dir: &DataDir) -> Result<Option<Session>, Failure> {
+    if !dir.is_in_use() {
+        return Ok(None);
+    }
+    let Some(address) = dir.address() else { return Ok(None) };
+    let runtime = runtime()?;
+    let client = connect(&runtime, &address)?;
+    Ok(Some(Session { client, runtime, local: None }))
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
+}
+
+/// A client of the control service at an address.
+pub(super) fn connect(runtime: &Runtime, address: &str) -> Result<ControlClient<Channel>, Failure> {
+    runtime.block_on(ControlClient::connect(address.to_owned())).map_err(|problem| {
+        let hint = "Is it running, with [listen] control on that address?";
+        Failure::Said(format!("no answer from a job at {address}: {problem}. {hint}"), 1)
+    })
+}
+
+/// A connection to a job.
+pub(super) struct Session {
+    client: ControlClient<Channel>,
+    runtime: Runtime,
+    local: Option<Local>,
+}
+
+/// A job that runs in this process.
+type Local = (Arc<Job>, JoinHandle<Result<(), crate::error::JobError>>);
+
+impl Session {
+    /// Of the running job, or of one that runs in this process for as long as it is needed.
+    pub(super) fn open(dir: &DataDir) -> Result<Self, Failure> {
+        if let Some(session) = running(dir)? {
+            return Ok(session);
+        }
+        if dir.is_in_use() {
+            let text = "a job runs here without a control service: set [listen] control in its configuration, or \
+                        wait for its end if it is a finite run";
+            return Err(Failure::Said(text.to_owned(), 1));
+        }
+        let runtime = runtime()?;
+        let job = Arc::new(Job::open(JobOptions::maintenance(dir)?)?);
+        let address = runtime.block_on(serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &job))?;
+        let running = job.clone();
+        let thread = std::thread::Builder::new().name("job".to_owned()).spawn(move || running.run())?;
+        let client = connect(&runtime, &format!("http://{address}"))?;
+        Ok(Session { client, runtime, local: Some((job, thread)) })
+    }
+
+    /// Asks something.
+    pub(super) fn ask<T, F: Future<Output = Result<tonic::Response<T>, tonic::Status>>>(
+        &mut self,
+        question: impl FnOnce(ControlClient<Channel>) -> F,
+    ) -> Result<T, Failure> {
+        let answer = self.runtime.block_on(question(self.client.clone()));
+        answer.map(tonic::Response::into_inner).map_err(said)
+    }
+
+    /// Which generations there are.
+    pub(super) fn generations(&mut self) -> Result<GenerationsResponse, Failure> {
+        self.ask(|mut client| async move { client.generations(GenerationsRequest {}).await })
+    }
+
+    /// Asks about a generation until it is as wanted; `look` sees each answer.
+    pub(super) fn wait(
+        &mut self,
+        id: u32,
+        mut look: impl FnMut(&Generation, &GenerationsResponse) -> bool,
+    ) -> Result<(), Failure> {
+        loop {
+            if let Some((_, thread)) = &self.local
+                && thread.is_finished()
+            {
+                return self.close();
+            }
+            let all = self.generations()?;
+            let Some(found) = all.generations.iter().find(|g| g.id == id) else {
+                return Err(Failure::Said(format!("there is no generation {id} any more"), 1));
+            };
+            if found.standing == "dropped" {
+                return Err(Failure::Said(format!("generation {id} was dropped meanwhile"), 1));
+            }
+            if look(found, &all) {
+                return Ok(());
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Ends a job that ran in this process; what it did is durable.
+    pub(super) fn close(&mut self) -> Result<(), Failure> {
+        let Some((job, thread)) = self.local.take() else { return Ok(()) };
+        job.scheduler().stop();
+        job.dir().forget_address();
+        match thread.join() {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(crate::error::JobError::Panicked.into()),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // An error was said before, or is the cause of this.
+        let _ = self.close();
+    }
+}
+
+fn said(status: tonic::Status) -> Failure {
+    use tonic::Code::{FailedPrecondition, InvalidArgument, NotFound};
+    match status.code() {
+        FailedPrecondition | InvalidArgument | NotFound => Failure::usage(status.message()),
+        _ => Failure::Said(status.message().to_owned(), 1),
+    }
+}

@@ -1,0 +1,236 @@
+//! The tasks of a job: those of the published line, and beside them those of candidates.
+
+use crate::data_dir::DataDir;
+use crate::error::JobError;
+use crate::flow::{FLOW, Shared, Stage, outputs_from};
+use crate::generations::{Registry, Standing};
+use crate::log::EmbeddedLog;
+use crate::rule_set::RuleSet;
+use crate::scheduler::{Scheduler, Work};
+use crate::status::{Live, TaskStatus};
+use crate::task::{AtTick, Task, TaskOptions};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use weir_operators::Rules;
+use weir_proto::{Minute, Producer, StageId, Topic};
+use weir_state::CheckpointDir;
+
+/// Stores that are opened side by side: each waits for the disk.
+const OPENERS: usize = 8;
+
+/// Opened tasks.
+pub type Tasks = Vec<Box<dyn Work>>;
+
+/// Opens tasks and keeps track of them.
+pub struct Fleet {
+    dir: DataDir,
+    log: Arc<EmbeddedLog>,
+    stores: weir_state::Shared,
+    checkpoints: CheckpointDir,
+    registry: Arc<Registry>,
+    /// How state is kept; the rules themselves are those of the generations.
+    like: Rules,
+    rules: Mutex<BTreeMap<u64, Shared>>,
+    ends: Mutex<BTreeMap<(u32, StageId), Arc<AtomicU32>>>,
+    statuses: Mutex<Vec<Arc<TaskStatus>>>,
+    live: Arc<Live>,
+}
+
+impl Fleet {
+    /// Without tasks yet.
+    pub fn new(
+        dir: DataDir,
+        log: Arc<EmbeddedLog>,
+        stores: weir_state::Shared,
+        registry: Arc<Registry>,
+        like: Rules,
+    ) -> Self {
+        Fleet {
+            checkpoints: dir.checkpoints(),
+            dir,
+            log,
+            stores,
+            registry,
+            like,
+            rules: Mutex::default(),
+            ends: Mutex::default(),
+            statuses: Mutex::default(),
+            live: Arc::default(),
+        }
+    }
+
+    /// The tasks that every generation which is to run needs, the published ones first; and how many of
+    /// them work in the background.
+    pub fn open_all(&self) -> Result<(Tasks, Tasks), JobError> {
+        let published = self.registry.published();
+        let mut live = Vec::new();
+        for stage in &FLOW {
+            live.push((stage, self.registry.runs(published, stage.id)));
+        }
+        for unsettled in self.registry.unsettled().into_iter().filter(|id| !self.registry.has_ends(*id)) {
+            live.extend(self.predecessors(unsettled));
+        }
+        let mut beside = Vec::new();
+        for (generation, standing) in self.registry.all() {
+            if standing == Standing::Candidate {
+                beside.extend(FLOW.iter().filter(|s| s.id >= generation.from).map(|s| (s, generation.id)));
+            }
+        }
+        let live = self.open(&live)?;
+        self.set_live();
+        Ok((live, self.open(&beside)?))
+    }
+
+    /// Opens the tasks of a candidate.
+    pub fn open_candidate(&self, id: u32) -> Result<Tasks, JobError> {
+        let from = self.registry.get(id).map_or(StageId::AntiBrush, |(g, _)| g.from);
+        let stages: Vec<_> = FLOW.iter().filter(|s| s.id >= from).map(|s| (s, id)).collect();
+        self.open(&stages)
+    }
+
+    /// The stages that a promoted generation takes over, with the generations that end.
+    pub fn predecessors(&self, id: u32) -> Vec<(&'static Stage, u32)> {
+        let Some((generation, _)) = self.registry.get(id) else { return Vec::new() };
+        let stages = FLOW.iter().filter(|s| s.id >= generation.from);
+        stages.map(|s| (s, self.registry.runs(generation.recorded, s.id))).collect()
+    }
+
+    fn open(&self, stages: &[(&'static Stage, u32)]) -> Result<Tasks, JobError> {
+        let mut tasks = Vec::new();
+        for (stage, generation) in stages {
+            let read = self.registry.line(*generation, stage.reads).topics().into_iter();
+            let written = stage.writes.iter().map(|topic| topic.of(*generation));
+            read.chain(written).try_for_each(|topic| self.log.add(topic))?;
+            let all = self.dir.tasks_of(stage.id).into_iter();
+            tasks.extend(all.map(|t| (*stage, t.in_generation(*generation))));
+        }
+        let opened = in_parallel(&tasks, |(stage, task)| self.open_task(stage, *task))?;
+        self.statuses().extend(opened.iter().map(|t| t.status()));
+        Ok(opened)
+    }
+
+    fn open_task(&self, stage: &Stage, task: Producer) -> Result<Box<dyn Work>, JobError> {
+        let store = crate::recover::open_store(&self.dir, task, &self.stores)?;
+        let options = TaskOptions {
+            task,
+            partitions: self.dir.partitions(),
+            line: self.registry.line(task.generation, stage.reads),
+            shared: self.rules_of(task.generation)?,
+            at_tick: AtTick::Checkpoint(self.checkpoints.clone()),
+            ends_at: self.ends_at(task.generation, stage.id),
+        };
+        Ok(Box::new(Task::open(stage, options, store, self.log.clone())?))
+    }
+
+    /// Rules and lists of a generation.
+    pub fn rules_of(&self, generation: u32) -> Result<Shared, JobError> {
+        let fingerprint = self.registry.get(generation).map_or(0, |(g, _)| g.rules);
+        let mut known = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = known.get(&fingerprint) {
+            return Ok(shared.clone());
+        }
+        let shared = RuleSet::load(&self.dir.rules(), fingerprint, &self.like)?.shared()?;
+        known.insert(fingerprint, shared.clone());
+        Ok(shared)
+    }
+
+    fn ends_at(&self, generation: u32, stage: StageId) -> Arc<AtomicU32> {
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        let cell = ends.entry((generation, stage)).or_default().clone();
+        for unsettled in self.registry.unsettled() {
+            if self.predecessors(unsettled).iter().any(|(s, g)| (*g, s.id) == (generation, stage)) {
+                let at = self.registry.promoted_at(unsettled).unwrap_or_default();
+                cell.store(at.0, Ordering::Release);
+            }
+        }
+        cell
+    }
+
+    /// The predecessors of a promoted generation end at its tick.
+    pub fn end_predecessors(&self, id: u32) {
+        for (stage, generation) in self.predecessors(id) {
+            self.ends_at(generation, stage.id);
+        }
+    }
+
+    /// What the tasks of a stage range show of themselves.
+    pub fn statuses_of(&self, stages: &[(&'static Stage, u32)]) -> Vec<Arc<TaskStatus>> {
+        let wanted = |s: &Producer| stages.iter().any(|(stage, g)| (stage.id, *g) == (s.stage, s.generation));
+        self.statuses().iter().filter(|s| wanted(&s.task)).cloned().collect()
+    }
+
+    /// The newest tick that all tasks of a generation have folded.
+    pub fn minute_of(&self, id: u32) -> Minute {
+        let statuses = self.statuses();
+        let own = statuses.iter().filter(|s| s.task.generation == id && !s.task.stage.is_source());
+        Minute(own.map(|s| s.last_tick()).min().unwrap_or(0))
+    }
+
+    /// The newest tick that all tasks of the published line have folded.
+    pub fn published_minute(&self) -> Minute {
+        Minute(self.live.tasks().iter().map(|s| s.last_tick()).min().unwrap_or(0))
+    }
+
+    /// What the tasks show of themselves.
+    pub fn statuses(&self) -> MutexGuard<'_, Vec<Arc<TaskStatus>>> {
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tasks whose backlog holds collect back.
+    pub fn live(&self) -> Arc<Live> {
+        self.live.clone()
+    }
+
+    /// The published line may have changed.
+    pub fn set_live(&self) {
+        let published = self.registry.published();
+        let stages: Vec<_> = FLOW.iter().map(|s| (s, self.registry.runs(published, s.id))).collect();
+        self.live.set(self.statuses_of(&stages));
+    }
+
+    /// Lets go of the tasks of a generation, from a stage on.
+    pub fn remove(&self, scheduler: &Scheduler, id: u32, from: StageId) -> Result<(), JobError> {
+        let which = |task: Producer| task.generation == id && task.stage >= from;
+        for task in scheduler.remove(which) {
+            task.store().flush()?;
+        }
+        self.statuses().retain(|s| !which(s.task));
+        Ok(())
+    }
+
+    /// Deletes what a generation has.
+    pub fn delete(&self, id: u32, from: StageId) -> Result<(), JobError> {
+        for topic in outputs_from(from) {
+            self.log.remove(topic.of(id))?;
+        }
+        self.dir.remove_generation(id)
+    }
+
+    /// The places at which the topics that a promoted generation makes anew end in the recorded line.
+    pub fn ends(&self, id: u32) -> Vec<(Topic, Vec<u64>)> {
+        let Some((generation, _)) = self.registry.get(id) else { return Vec::new() };
+        let end = |topic, p| self.registry.line(generation.recorded, topic).end(&*self.log, p);
+        crate::flow::topics_from(generation.from)
+            .map(|t| (t, (0..self.dir.partitions()).map(|p| end(t, p)).collect()))
+            .collect()
+    }
+}
+
+/// Applies `open` to all items on a few threads; the results in order, or the first error.
+fn in_parallel<T: Sync, R: Send>(
+    items: &[T],
+    open: impl Fn(&T) -> Result<R, JobError> + Sync,
+) -> Result<Vec<R>, JobError> {
+    std::thread::scope(|scope| {
+        let chunks = items.chunks(items.len().div_ceil(OPENERS).max(1));
+        let threads: Vec<_> = chunks
+            .map(|chunk| scope.spawn(|| chunk.iter().map(&open).collect::<Result<Vec<R>, _>>()))
+            .collect();
+        let mut all = Vec::with_capacity(items.len());
+        for thread in threads {
+            all.extend(thread.join().map_err(|_| JobError::Panicked)??);
+        }
+        Ok(all)
+    })
+}

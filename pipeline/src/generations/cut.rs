@@ -1,0 +1,162 @@
+//! Cuts: the checkpoints of one minute of all tasks, a consistent state of the whole pipeline.
+
+use super::Registry;
+use crate::data_dir::DataDir;
+use crate::error::JobError;
+use crate::input::Start;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use weir_proto::{Minute, Producer, TaskId, Topic};
+use weir_state::{CheckpointDir, Manifest};
+
+/// The manifests of a minute, one for each task of a line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    manifests: Vec<Manifest>,
+}
+
+impl Cut {
+    /// The manifest of a task.
+    pub fn of(&self, task: TaskId) -> Option<&Manifest> {
+        self.manifests.iter().find(|m| m.task.task() == task)
+    }
+
+    /// All manifests, in flow order.
+    pub fn manifests(&self) -> &[Manifest] {
+        &self.manifests
+    }
+
+    /// The minute.
+    pub fn minute(&self) -> Minute {
+        self.manifests.first().map_or(Minute(0), |m| m.minute)
+    }
+
+    /// The running number of the next record of a task to a partition of a topic.
+    pub fn next_seq(&self, task: TaskId, topic: Topic, partition: u32) -> u64 {
+        self.of(task).map_or(0, |m| m.next_seq(topic, partition))
+    }
+
+    /// Where a task stood.
+    pub fn start(&self, task: TaskId) -> Start {
+        self.of(task).map_or_else(Start::default, |m| Start { position: m.position, marks: m.marks.clone() })
+    }
+}
+
+/// What there is of a minute.
+#[derive(Clone, Debug, Serialize)]
+pub struct CutInfo {
+    /// The minute.
+    #[serde(serialize_with = "Minute::rfc3339")]
+    pub minute: Minute,
+    /// The first minute that it stands for, if ticks were missed.
+    #[serde(serialize_with = "Minute::rfc3339")]
+    pub stands_for_from: Minute,
+    /// Whether every task's checkpoint is there.
+    pub complete: bool,
+    /// The tasks whose checkpoint is missing (so far).
+    pub missing: Vec<String>,
+    /// Bytes of all its files; most are shared with the cuts beside it.
+    pub bytes: u64,
+    /// The generations that its checkpoints belong to.
+    pub generations: Vec<u32>,
+}
+
+/// Finds the cuts of a line.
+pub struct Cuts<'a> {
+    dir: &'a DataDir,
+    registry: &'a Registry,
+    checkpoints: CheckpointDir,
+    generation: u32,
+}
+
+impl<'a> Cuts<'a> {
+    /// Of the line of a generation.
+    pub fn of(dir: &'a DataDir, registry: &'a Registry, generation: u32) -> Self {
+        Cuts { dir, registry, checkpoints: dir.checkpoints(), generation }
+    }
+
+    /// The minutes of which there is any checkpoint, in order.
+    pub fn minutes(&self) -> Result<Vec<Minute>, JobError> {
+        let mut all = BTreeSet::new();
+        for generation in self.registry.ancestors(self.generation) {
+            all.extend(self.checkpoints.minutes(generation)?);
+        }
+        Ok(all.into_iter().collect())
+    }
+
+    /// The tasks whose checkpoints make the cut of a minute.
+    pub fn tasks(&self, minute: Minute) -> Vec<Producer> {
+        let tasks = self.dir.cut_tasks().into_iter();
+        tasks
+            .map(|t| t.in_generation(self.registry.generation_of(self.generation, t.stage, minute)))
+            .collect()
+    }
+
+    /// Whether every task's checkpoint of a minute is there.
+    pub fn is_complete(&self, minute: Minute) -> bool {
+        self.checkpoints.is_complete(&self.tasks(minute), minute)
+    }
+
+    /// What there is of a minute.
+    pub fn info(&self, minute: Minute) -> Result<CutInfo, JobError> {
+        let mut info = CutInfo {
+            minute,
+            stands_for_from: minute,
+            complete: true,
+            missing: Vec::new(),
+            bytes: 0,
+            generations: Vec::new(),
+        };
+        let mut generations = BTreeSet::new();
+        for task in self.tasks(minute) {
+            match self.checkpoints.manifest(task, minute)? {
+                Some(manifest) => {
+                    info.bytes += manifest.bytes();
+                    generations.insert(task.generation);
+                    if manifest.previous.0 > 0 {
+                        info.stands_for_from = Minute(manifest.previous.0 + 1);
+                    }
+                }
+                None => info.missing.push(task.task().to_string()),
+            }
+        }
+        info.complete = info.missing.is_empty();
+        info.generations = generations.into_iter().collect();
+        Ok(info)
+    }
+
+    /// The newest complete cut.
+    pub fn newest(&self) -> Result<Option<Minute>, JobError> {
+        Ok(self.minutes()?.into_iter().rev().find(|m| self.is_complete(*m)))
+    }
+
+    /// The complete cut that stands for a minute: its own, or that of the next tick if its was missed.
+    pub fn at(&self, minute: Minute) -> Result<Cut, JobError> {
+        let Some(found) = self.minutes()?.into_iter().find(|m| *m >= minute) else {
+            return Err(self.no_cut(minute)?);
+        };
+        let mut manifests = Vec::new();
+        for task in self.tasks(found) {
+            match self.checkpoints.manifest(task, found)? {
+                Some(manifest) if manifest.minute == minute || manifest.previous < minute => {
+                    manifests.push(manifest);
+                }
+                _ => return Err(self.no_cut(minute)?),
+            }
+        }
+        Ok(Cut { manifests })
+    }
+
+    fn no_cut(&self, minute: Minute) -> Result<JobError, JobError> {
+        let complete: Vec<Minute> = self.minutes()?.into_iter().filter(|m| self.is_complete(*m)).collect();
+        let near = [complete.iter().rev().find(|m| **m < minute), complete.iter().find(|m| **m > minute)];
+        let near: Vec<String> = near.into_iter().flatten().map(|m| m.to_string()).collect();
+        Ok(JobError::NoCut {
+            minute,
+            advice: match near.len() {
+                0 => "there is no complete cut yet".to_owned(),
+                _ => format!("the nearest are {}; `weir checkpoints` lists all", near.join(" and ")),
+            },
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! New records in a recorded order.
+//!
+//! Walking the recorded partition, at each record of upstream task *u* with provenance *p* the new
+//! records of *u* up to and including *p* are read; the walk waits until *u* has passed *p*. What comes
+//! from outside is read where it stands. The place of a record read so is the offset of the recorded
+//! one, so that positions stay comparable between generations.
+
+use super::content::Content;
+use super::line::Anew;
+use super::scan::{Head, Scan};
+use super::{Line, LineReader, Start};
+use crate::error::JobError;
+use crate::log::Log;
+use std::sync::Arc;
+use weir_proto::{Producer, Provenance, TaskId};
+use weir_state::Mark;
+
+/// Recorded records fetched at a time.
+const AT_A_TIME: u64 = 4_096;
+
+/// The records of a recorded line from a place on, as they stood there.
+pub(super) enum Places {
+    First(Scan),
+    Anew { reader: Box<LineReader>, from: u64 },
+}
+
+impl Places {
+    pub(super) fn open(log: &Arc<dyn Log>, line: &Arc<Line>, partition: u32, from: u64) -> Self {
+        match &**line {
+            Line::First(id) => Places::First(Scan::new(log.clone(), *id, partition, from, AT_A_TIME)),
+            Line::Anew(anew) => {
+                let start = anew.start_before(partition, from);
+                let reader = LineReader::open(log.clone(), line.clone(), partition, start_at(start, from));
+                Places::Anew { reader: Box::new(reader), from }
+            }
+        }
+    }
+
+    /// The next record with its place.
+    pub(super) fn next(&mut self) -> Result<Option<(u64, Head)>, JobError> {
+        match self {
+            Places::First(scan) => Ok(scan.advance()?.map(|head| (head.offset, head))),
+            Places::Anew { reader, from } => loop {
+                match reader.advance()? {
+                    Some((place, _)) if place < *from => {}
+                    other => return Ok(other),
+                }
+            },
+        }
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        match self {
+            Places::First(scan) => scan.position(),
+            Places::Anew { reader, .. } => reader.position(),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Places::First(scan) => scan.bytes(),
+            Places::Anew { reader, .. } => reader.bytes(),
+        }
+    }
+
+    /// The place behind the newest recorded record.
+    pub(super) fn end(&self) -> u64 {
+        match self {
+            Places::First(scan) => scan.position() + scan.backlog(),
+            Places::Anew { reader, .. } => reader.end(),
+        }
+    }
+}
+
+/// Before its line was begun anew, a reader reads the base: it starts there, whatever it knows.
+fn start_at(start: Start, place: u64) -> Start {
+    if start.position > place { Start { position: place, marks: Vec::new() } } else { start }
+}
+
+enum Current {
+    Place,
+    Content(usize),
+}
+
+/// A walk along a recorded partition.
+pub(super) struct Merge {
+    log: Arc<dyn Log>,
+    partition: u32,
+    places: Places,
+    /// The place being filled: its offset, whose it is, and up to where.
+    pending: Option<(u64, TaskId, Provenance)>,
+    contents: Vec<(TaskId, Content)>,
+    current: Current,
+}
+
+/// What a step of the walk came to.
+pub(super) enum Step {
+    /// A record, at a place; whether the place is done with it.
+    Record { place: u64, done: bool, head: Head },
+    /// It is not known yet what comes here; everything below this place is done.
+    Wait(u64),
+}
+
+impl Merge {
+    pub(super) fn open(log: &Arc<dyn Log>, anew: &Anew, partition: u32, from: u64) -> Self {
+        Merge {
+            log: log.clone(),
+            partition,
+            places: Places::open(log, &anew.recorded, partition, from),
+            pending: None,
+            contents: Vec::new(),
+            current: Current::Place,
+        }
+    }
+
+    /// The next record, given what was seen of each upstream task.
+    pub(super) fn next(&mut self, line: &Line, marks: &[Mark]) -> Result<Step, JobError> {
+        loop {
+            let Some((place, task, upto)) = self.pending else {
+                let Some((place, head)) = self.places.next()? else {
+                    return Ok(Step::Wait(self.places.position()));
+                };
+                if head.producer.stage.is_source() {
+                    self.current = Current::Place;
+                    return Ok(Step::Record { place, done: true, head });
+                }
+                self.pending = Some((place, head.producer.task(), head.provenance));
+                continue;
+            };
+            let at = self.content_of(task, line, marks);
+            match self.contents[at].1.peek()? {
+                None => return Ok(Step::Wait(place)),
+                Some(head) if head.provenance > upto => self.pending = None,
+                Some(head) => {
+                    self.contents[at].1.take()?;
+                    self.current = Current::Content(at);
+                    let done = head.provenance == upto;
+                    if done {
+                        self.pending = None;
+                    }
+                    return Ok(Step::Record { place, done, head });
+                }
+            }
+        }
+    }
+
+    fn content_of(&mut self, task: TaskId, line: &Line, marks: &[Mark]) -> usize {
+        if let Some(at) = self.contents.iter().position(|(t, _)| *t == task) {
+            return at;
+        }
+        let mark =
+            marks.iter().find(|m| m.producer.task() == task).copied().unwrap_or_else(|| nothing_of(task));
+        self.contents.push((task, Content::open(self.log.clone(), line, self.partition, &mark)));
+        self.contents.len() - 1
+    }
+
+    pub(super) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self.current {
+            Current::Place => self.places.bytes(),
+            Current::Content(at) => self.contents[at].1.bytes(),
+        }
+    }
+}
+
+/// The mark of a task of which nothing was seen.
+pub(super) fn nothing_of(task: TaskId) -> Mark {
+    let producer = Producer { stage: task.stage, partition: task.partition, generation: 0 };
+    Mark { producer, offset: 0, next_seq: 0, last: Provenance::default() }
+}

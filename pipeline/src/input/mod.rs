@@ -1,0 +1,210 @@
+//! What a task reads: the records of one partition of a line, each once, with its place.
+//!
+//! In the first generation the place of a record is its offset. In a line that was begun anew it is
+//! the offset of the recorded record in whose place it stands, and behind the end of the recorded
+//! line that end plus the offset in the generation's own topic.
+
+mod content;
+mod line;
+mod merge;
+mod scan;
+
+pub use content::Content;
+pub use line::{Anew, Line, Start};
+pub use scan::{Head, Scan};
+
+use crate::error::JobError;
+use crate::log::Log;
+use merge::{Merge, Places, Step, nothing_of};
+use std::sync::Arc;
+use weir_proto::TopicId;
+use weir_state::Mark;
+
+/// Records fetched at a time.
+const AT_A_TIME: u64 = 16_384;
+
+enum Source {
+    /// The line before it was begun anew, up to a place: only the order of what stands there counts.
+    Before(Places, u64),
+    /// Along the recorded line.
+    Along(Box<Merge>),
+    /// As it stands, with places counted from here.
+    Direct(Scan, u64),
+}
+
+/// Reads one partition of a line.
+pub struct LineReader {
+    log: Arc<dyn Log>,
+    line: Arc<Line>,
+    partition: u32,
+    position: u64,
+    marks: Vec<Mark>,
+    /// Which of them was needed last.
+    mark: usize,
+    source: Source,
+}
+
+impl LineReader {
+    /// Goes on from where a reader stands.
+    pub fn open(log: Arc<dyn Log>, line: Arc<Line>, partition: u32, start: Start) -> Self {
+        let direct = |id, base| {
+            let offset = start.position - base;
+            Source::Direct(Scan::new(log.clone(), id, partition, offset, AT_A_TIME), base)
+        };
+        let source = match &*line {
+            Line::First(id) => direct(*id, 0),
+            Line::Anew(anew) => match anew.end(partition) {
+                Some(end) if start.position >= end => direct(anew.id, end),
+                _ if start.position < anew.start(partition).position => {
+                    let places = Places::open(&log, &anew.base, partition, start.position);
+                    Source::Before(places, anew.start(partition).position)
+                }
+                _ => Source::Along(Box::new(Merge::open(&log, anew, partition, start.position))),
+            },
+        };
+        LineReader { log, line, partition, position: start.position, marks: start.marks, mark: 0, source }
+    }
+
+    /// The next place: every place below is done. While a place is being filled it is that place.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// What was seen of each upstream task.
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
+    }
+
+    /// The topic that is written to now.
+    pub fn topic(&self) -> TopicId {
+        self.line.topic()
+    }
+
+    /// The place behind the newest record.
+    pub fn end(&self) -> u64 {
+        match (&self.source, &*self.line) {
+            (Source::Direct(scan, base), _) => base + scan.position() + scan.backlog(),
+            (Source::Along(merge), Line::Anew(anew)) => match anew.end(self.partition) {
+                Some(end) => end + self.log.high_watermark(anew.id, self.partition),
+                None => merge.places().end(),
+            },
+            (Source::Along(merge), Line::First(_)) => merge.places().end(),
+            (Source::Before(places, _), _) => places.end(),
+        }
+    }
+
+    /// Changes whenever there may be something more to read.
+    pub fn news(&self) -> u64 {
+        let own = self.log.high_watermark(self.line.topic(), self.partition);
+        match &self.source {
+            Source::Direct(..) => own,
+            _ => own.wrapping_add(self.end()),
+        }
+    }
+
+    /// Moves to the next record and returns its place and who made it.
+    pub fn advance(&mut self) -> Result<Option<(u64, Head)>, JobError> {
+        loop {
+            let (place, done, head) = match &mut self.source {
+                Source::Direct(scan, base) => match scan.advance()? {
+                    Some(head) => (*base + head.offset, true, head),
+                    None => return Ok(None),
+                },
+                Source::Before(places, until) => match places.next()? {
+                    Some((place, head)) if place < *until => {
+                        self.position = place + 1;
+                        return Ok(Some((place, head)));
+                    }
+                    _ if places.position() < *until => return Ok(None),
+                    _ => {
+                        self.begin();
+                        continue;
+                    }
+                },
+                Source::Along(merge) => match merge.next(&self.line, &self.marks)? {
+                    Step::Record { place, done, head } => (place, done, head),
+                    Step::Wait(place) => {
+                        self.position = self.position.max(place);
+                        if self.leave_recorded() {
+                            continue;
+                        }
+                        return Ok(None);
+                    }
+                },
+            };
+            self.position = if done { place + 1 } else { place };
+            if self.is_new(&head)? {
+                return Ok(Some((place, head)));
+            }
+        }
+    }
+
+    /// The line begins anew here.
+    fn begin(&mut self) {
+        if let Line::Anew(anew) = &*self.line {
+            let start = anew.start(self.partition);
+            self.source =
+                Source::Along(Box::new(Merge::open(&self.log, anew, self.partition, start.position)));
+            (self.position, self.marks) = (start.position, start.marks);
+        }
+    }
+
+    /// Behind the end of the recorded line the generation's own topic is read as it stands, from the
+    /// first record on that had no place before.
+    fn leave_recorded(&mut self) -> bool {
+        let Line::Anew(anew) = &*self.line else { return false };
+        let Some(end) = anew.end(self.partition).filter(|end| self.position >= *end) else { return false };
+        let maker = |m: &&Mark| !m.producer.stage.is_source();
+        let (mut tasks, mut first) = (0, u64::MAX);
+        for mark in self.marks.iter().filter(maker) {
+            let own = mark.producer.generation == anew.id.generation;
+            first = first.min(if own { mark.offset } else { 0 });
+            tasks += 1;
+        }
+        if tasks < anew.ends.get().map_or(0, Vec::len) {
+            // There are tasks of which nothing was seen yet.
+            first = 0;
+        }
+        let scan = Scan::new(self.log.clone(), anew.id, self.partition, first, AT_A_TIME);
+        self.source = Source::Direct(scan, end);
+        self.position = end + first;
+        true
+    }
+
+    /// Whether a record was not seen before; it has been from now on.
+    fn is_new(&mut self, head: &Head) -> Result<bool, JobError> {
+        let task = head.producer.task();
+        if self.marks.get(self.mark).is_none_or(|m| m.producer.task() != task) {
+            let found = self.marks.iter().position(|m| m.producer.task() == task);
+            self.mark = found.unwrap_or_else(|| {
+                self.marks.push(nothing_of(task));
+                self.marks.len() - 1
+            });
+        }
+        let mark = &mut self.marks[self.mark];
+        if head.seq > mark.next_seq {
+            return Err(JobError::Gap {
+                task,
+                topic: self.line.topic(),
+                upstream: head.producer,
+                expected: mark.next_seq,
+                found: head.seq,
+            });
+        }
+        if head.seq < mark.next_seq {
+            return Ok(false);
+        }
+        let (producer, last) = (head.producer, head.provenance);
+        *mark = Mark { producer, offset: head.offset + 1, next_seq: head.seq + 1, last };
+        Ok(true)
+    }
+
+    /// The bytes of the record moved to last.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.source {
+            Source::Direct(scan, _) => scan.bytes(),
+            Source::Along(merge) => merge.bytes(),
+            Source::Before(places, _) => places.bytes(),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The log of a data directory, read beside a job that may be writing it, with topics of one's own.
+
+use super::{Appended, EmbeddedLog, Fetched, FrameHead, Log, LogError, LogOptions, NewBatch, TopicReader};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use weir_proto::{TaskId, TopicId};
+
+/// Reads topics as they stood when each was first asked for. The topics of one generation, if there is
+/// one of our own, are written elsewhere.
+pub struct BesideLog {
+    dir: PathBuf,
+    readers: Mutex<BTreeMap<TopicId, Arc<TopicReader>>>,
+    own: Option<(u32, EmbeddedLog)>,
+}
+
+impl BesideLog {
+    /// Of the log directory of a data directory.
+    pub fn open(dir: &Path) -> Self {
+        BesideLog { dir: dir.to_owned(), readers: Mutex::default(), own: None }
+    }
+
+    /// With topics of a generation in another directory.
+    pub fn with_own(dir: &Path, generation: u32, own: &Path, partitions: u32, options: LogOptions) -> Self {
+        let own = EmbeddedLog::empty(own, partitions, options);
+        BesideLog { own: Some((generation, own)), ..Self::open(dir) }
+    }
+
+    /// The topics of our own.
+    pub fn own(&self) -> Option<&EmbeddedLog> {
+        self.own.as_ref().map(|(_, log)| log)
+    }
+
+    fn owned(&self, topic: TopicId) -> Option<&EmbeddedLog> {
+        self.own.as_ref().filter(|(generation, _)| *generation == topic.generation).map(|(_, log)| log)
+    }
+
+    fn reader(&self, topic: TopicId) -> Result<Arc<TopicReader>, LogError> {
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reader) = readers.get(&topic) {
+            return Ok(reader.clone());
+        }
+        let reader = Arc::new(TopicReader::open(&self.dir, topic)?);
+        readers.insert(topic, reader.clone());
+        Ok(reader)
+    }
+}
+
+impl Log for BesideLog {
+    fn append(&self, topic: TopicId, partition: u32, batch: NewBatch) -> Result<Appended, LogError> {
+        self.owned(topic).ok_or(LogError::NoTopic(topic))?.append(topic, partition, batch)
+    }
+
+    fn is_durable(&self, topic: TopicId, ticket: u64) -> bool {
+        self.owned(topic).is_some_and(|log| log.is_durable(topic, ticket))
+    }
+
+    fn high_watermark(&self, topic: TopicId, partition: u32) -> u64 {
+        match self.owned(topic) {
+            Some(log) => log.high_watermark(topic, partition),
+            None => self.reader(topic).map_or(0, |r| r.offsets(partition).1),
+        }
+    }
+
+    fn start(&self, topic: TopicId, partition: u32) -> u64 {
+        match self.owned(topic) {
+            Some(log) => log.start(topic, partition),
+            None => self.reader(topic).map_or(0, |r| r.offsets(partition).0),
+        }
+    }
+
+    fn read(
+        &self,
+        topic: TopicId,
+        partition: u32,
+        offset: u64,
+        max_records: u64,
+        of: Option<TaskId>,
+    ) -> Result<Fetched, LogError> {
+        match self.owned(topic) {
+            Some(log) => log.read(topic, partition, offset, max_records, of),
+            None => self.reader(topic)?.read(partition, offset, max_records, of),
+        }
+    }
+
+    fn heads(&self, topic: TopicId, partition: u32, offset: u64) -> Result<Vec<FrameHead>, LogError> {
+        match self.owned(topic) {
+            Some(log) => log.heads(topic, partition, offset),
+            None => self.reader(topic)?.heads(partition, offset),
+        }
+    }
+
+    fn trim(&self, topic: TopicId, _: &[u64]) -> Result<(), LogError> {
+        Err(LogError::NoTopic(topic))
+    }
+
+    fn size_bytes(&self, topic: TopicId) -> u64 {
+        match self.owned(topic) {
+            Some(log) => log.size_bytes(topic),
+            None => self.reader(topic).map_or(0, |r| r.size_bytes()),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Opening the store of a task that folds a topic. One that is gone or damaged is made anew from the
+//! newest checkpoint whose files are all as they were written; the task then folds the rest again, and
+//! what it had handed on already is recognized.
+
+use crate::data_dir::DataDir;
+use crate::error::JobError;
+use std::path::Path;
+use weir_proto::Producer;
+use weir_state::{Shared, StateError, Store};
+
+/// Opens the store of a task, from a checkpoint if need be.
+pub fn open_store(dir: &DataDir, task: Producer, shared: &Shared) -> Result<Store, JobError> {
+    let path = dir.store(task);
+    if !path.exists() {
+        restore(dir, task, &path)?;
+        return Ok(Store::open(&path, shared)?);
+    }
+    match Store::open(&path, shared).and_then(|store| store.meta().map(|_| store)) {
+        Ok(store) => Ok(store),
+        Err(error) if error.is_damage() => {
+            let aside = path.with_extension(format!("damaged-{}", crate::source::collect::now_ms()));
+            tracing::error!("{error}");
+            tracing::warn!("{} is put aside as {}", path.display(), aside.display());
+            std::fs::rename(&path, &aside).map_err(JobError::io("rename", &path))?;
+            if !restore(dir, task, &path)? {
+                std::fs::rename(&aside, &path).map_err(JobError::io("rename", &aside))?;
+                return Err(error.into());
+            }
+            Ok(Store::open(&path, shared)?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes the store of the newest good checkpoint; whether there was one.
+fn restore(dir: &DataDir, task: Producer, path: &Path) -> Result<bool, JobError> {
+    let checkpoints = dir.checkpoints();
+    for minute in checkpoints.minutes(task.generation)?.into_iter().rev() {
+        let found: Result<bool, StateError> = match checkpoints.manifest(task, minute) {
+            Ok(Some(manifest)) => checkpoints.restore(&manifest, path).map(|()| true),
+            Ok(None) => Ok(false),
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(true) => {
+                tracing::warn!("{task} goes on from its checkpoint of {minute} and folds the rest again");
+                return Ok(true);
+            }
+            Ok(false) => {}
+            Err(error) => tracing::error!("{error}"),
+        }
+    }
+    Ok(false)
+}
