@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Bills a fixed log and prints how fast that was and what it cost.
-# Usage: [EVENTS=5000000] tests/bench.sh [--json]
+# Usage: [EVENTS=5000000] [PARTITIONS=16] tests/bench.sh [--json]
+# With PARTITIONS=1 EVENTS=11000000 each of two tasks has more than ten million keys.
 # The log, the data directory and the results are kept in the cache directory.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,6 +9,7 @@ cd "$(dirname "$0")/.."
 . tests/lib.sh
 
 EVENTS=${EVENTS:-5000000}
+PARTITIONS=${PARTITIONS:-16}
 SEED=42
 
 # A log is made anew when its generator has changed.
@@ -34,7 +36,7 @@ run_job() {
   warm_up
   /usr/bin/time --verbose --output="$BENCH/time.txt" \
     "$WEIR" run --input "$LOG"/events-*.ndjson --accounts "$LOG/accounts.csv" \
-    --data-dir "$DATA" --until-end --summary json >"$BENCH/summary.json"
+    --data-dir "$DATA" --partitions "$PARTITIONS" --until-end --summary json >"$BENCH/summary.json"
 }
 
 # Bytes on disk by topic and by stage. A checkpoint shares files with its store: they count once.
@@ -65,7 +67,7 @@ machine() {
 # All that was measured, as one JSON object.
 collect_result() {
   jq --null-input --slurpfile summary "$BENCH/summary.json" --argjson disk "$(disk_usage)" \
-    --arg machine "$(machine)" --arg date "$(date --utc +%FT%TZ)" \
+    --arg machine "$(machine)" --argjson partitions "$PARTITIONS" --arg date "$(date --utc +%FT%TZ)" \
     --arg user "$(measured 'User time (seconds)')" \
     --arg system "$(measured 'System time (seconds)')" \
     --arg memory "$(measured 'Maximum resident set size (kbytes)')" \
@@ -73,7 +75,7 @@ collect_result() {
     $summary[0] as $s | {
       date: $date, machine: $machine,
       events: $s.events, input_bytes: ($log_bytes | tonumber), conserved: $s.conserved,
-      elapsed_s: $s.elapsed_s, events_per_s: $s.events_per_s,
+      partitions: $partitions, elapsed_s: $s.elapsed_s, events_per_s: $s.events_per_s,
       cpu_user_s: ($user | tonumber), cpu_system_s: ($system | tonumber),
       peak_memory_bytes: ($memory | tonumber * 1024),
       disk_bytes: $disk, stages: $s.stages
@@ -87,14 +89,16 @@ print_table() {
     def row($name; $value): "\($name)\t\($value)";
     row("machine"; .machine),
     row("events"; .events),
+    row("partitions"; .partitions),
     row("input"; .input_bytes | mb),
     row("events/s"; .events_per_s | round),
     row("elapsed"; "\(.elapsed_s | fixed(2)) s"),
     row("CPU"; "\(.cpu_user_s + .cpu_system_s | fixed(2)) s (\(.cpu_system_s) s of it system)"),
     row("peak memory"; .peak_memory_bytes | mb),
     row("books agree"; .conserved),
-    "", row("stage"; "CPU s\trecords"),
-    (.stages[] | row(.stage; "\(.cpu_s | fixed(2))\t\(.records)")),
+    "", row("stage"; "CPU s\trecords\tlongest pause for a checkpoint"),
+    (.stages[] | row(.stage;
+      "\(.cpu_s | fixed(2))\t\(.records)\t\(.longest_checkpoint_pause_s * 1000 | fixed(1)) ms")),
     "", row("on disk"; "\([.disk_bytes[]] | add | mb)"),
     (.disk_bytes | to_entries[] | row(.key; .value | mb))' "$1" |
     column --table --separator $'\t' --keep-empty-lines
@@ -102,7 +106,7 @@ print_table() {
 
 main() {
   local format=${1:-} result
-  [[ -z $format || $format == --json ]] || die "usage: [EVENTS=5000000] tests/bench.sh [--json]"
+  [[ -z $format || $format == --json ]] || die "usage: [EVENTS=5000000] [PARTITIONS=16] tests/bench.sh [--json]"
   build_weir
   install_packages time jq bsdextrautils
   BENCH=$(cache_dir)/bench

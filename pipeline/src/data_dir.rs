@@ -202,11 +202,15 @@ impl DataDir {
     /// Deletes what a generation has but its topics.
     pub fn remove_generation(&self, generation: u32) -> Result<(), JobError> {
         self.checkpoints().remove_generation(generation)?;
-        // The cut stays: entries of the control log refer to it.
-        let dir = self.state(generation);
-        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
-            if entry.path().is_dir() {
-                remove_all(&entry.path())?;
+        remove_all(&self.state(generation))
+    }
+
+    /// Deletes the stores of a generation but those of some stages. The cut stays: others may go back to
+    /// it.
+    pub fn remove_stores(&self, generation: u32, keep: impl Fn(StageId) -> bool) -> Result<(), JobError> {
+        for stage in FLOW.iter().map(|s| s.id).filter(|s| !keep(*s)) {
+            for task in self.tasks_of(stage) {
+                remove_all(&self.store(task.in_generation(generation)))?;
             }
         }
         Ok(())

@@ -162,6 +162,7 @@ impl Job {
             partitions: options.partitions,
             ticks_come: !options.event_time,
         };
+        promotion.clean_up()?;
         promotion.go_on();
         let keeper = Keeper::new(dir.clone(), registry.clone(), options.retention, options.finite);
         let threads = options.threads;

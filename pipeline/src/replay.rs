@@ -6,7 +6,7 @@ use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::flow::{FLOW, Shared, Stage, outputs_from};
 use crate::generations::{Cut, Cuts, Difference, Generation, Registry, Sides};
-use crate::log::{BesideLog, Log, LogOptions};
+use crate::log::{BesideLog, LogOptions};
 use crate::rule_set::RuleSet;
 use crate::scheduler::{Scheduler, Work};
 use crate::source::collect::now_ms;
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use weir_operators::Rules;
-use weir_proto::{Minute, Producer, StageId, Topic};
+use weir_proto::{Minute, Producer, StageId};
 use weir_state::{Shared as Stores, Store, TaskMeta};
 
 /// Block cache of all stores together, in bytes.
@@ -72,7 +72,6 @@ pub struct Replay {
     dir: DataDir,
     registry: Registry,
     generation: u32,
-    published: u32,
     cut: Arc<Cut>,
     to: Minute,
     end: Cut,
@@ -123,7 +122,6 @@ impl Replay {
             dir: dir.clone(),
             registry,
             generation: id,
-            published,
             cut: Arc::new(cut),
             to: end.minute(),
             end,
@@ -244,15 +242,8 @@ impl Replay {
     }
 
     fn difference(&self, progress: &mut dyn FnMut(u64)) -> Result<Difference, JobError> {
-        let log: Arc<dyn Log> = self.log.clone();
-        let sides = Sides {
-            log,
-            before: self.registry.line(self.published, Topic::Charges),
-            after: self.registry.line(self.generation, Topic::Charges),
-            cut: self.cut.clone(),
-            until: self.to,
-        };
-        sides.compare(self.dir.partitions(), progress)
+        let sides = Sides::of(&self.registry, self.log.clone(), self.generation, self.to);
+        sides.map_or(Ok(Difference::default()), |s| s.compare(self.dir.partitions(), progress))
     }
 }
 

@@ -81,6 +81,7 @@ impl Keeper {
 
     /// A superseded generation whose end lies before the oldest cut is needed no more.
     fn retire(&self, oldest: Minute, log: &dyn Log) -> Result<(), JobError> {
+        let published = self.registry.published();
         for (generation, standing) in self.registry.all() {
             let ended = self.registry.ended_at(generation.id).filter(|at| *at < oldest);
             if standing != Standing::Superseded || ended.is_none() {
@@ -88,12 +89,14 @@ impl Keeper {
             }
             for topic in flow::topics_from(generation.from) {
                 let topic = topic.of(generation.id);
-                let published = self.registry.line(self.registry.published(), topic.topic);
-                if published.topic() != topic {
+                if self.registry.line(published, topic.topic).topic() != topic {
                     let ends: Vec<u64> = self.partitions().map(|p| log.high_watermark(topic, p)).collect();
                     log.trim(topic, &ends)?;
                 }
             }
+            self.dir.remove_stores(generation.id, |stage| {
+                self.registry.runs(published, stage) == generation.id
+            })?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
 use weir_proto::rpc::{self, PromoteRequest, RewindRequest};
-use weir_proto::{Minute, StageId, Topic};
+use weir_proto::{Minute, StageId};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -111,14 +111,8 @@ fn compare(session: &mut Session, dir: &DataDir, id: u32) -> Result<Difference, 
     let all = session.generations()?;
     let until = all.generations.iter().find(|g| g.id == id).map_or(0, |g| g.minute);
     let registry = Registry::open(dir)?;
-    let recorded = registry.get(id).map_or(1, |(g, _)| g.recorded);
-    let sides = Sides {
-        log: Arc::new(BesideLog::open(&dir.log())),
-        before: registry.line(recorded, Topic::Charges),
-        after: registry.line(id, Topic::Charges),
-        cut: registry.cut(id),
-        until: Minute(until),
-    };
+    let log = Arc::new(BesideLog::open(&dir.log()));
+    let Some(sides) = Sides::of(&registry, log, id, Minute(until)) else { return Ok(Difference::default()) };
     let spinner = records_spinner("comparing");
     let found = sides.compare(dir.partitions(), &mut |n| spinner.set_position(n))?;
     spinner.finish_and_clear();

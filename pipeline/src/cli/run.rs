@@ -154,12 +154,7 @@ fn run_finite(args: &RunArgs) -> Result<(), Failure> {
     summarize(args, elapsed, &stages, &config.data_dir)
 }
 
-fn summarize(
-    args: &RunArgs,
-    elapsed: Duration,
-    stages: &[(StageId, u64, u64)],
-    dir: &Path,
-) -> Result<(), Failure> {
+fn summarize(args: &RunArgs, elapsed: Duration, stages: &[StageTimes], dir: &Path) -> Result<(), Failure> {
     let books = Books::read(&DataDir::open(dir)?)?;
     let summary = books.summary();
     let seconds = elapsed.as_secs_f64();
@@ -167,8 +162,7 @@ fn summarize(
         let mut object = serde_json::to_value(&summary)?;
         object["elapsed_s"] = seconds.into();
         object["events_per_s"] = (summary.events as f64 / seconds).into();
-        let stage = |(stage, cpu, records): &(StageId, u64, u64)| serde_json::json!({ "stage": stage.name(), "cpu_s": *cpu as f64 / 1e9, "records": records });
-        object["stages"] = stages.iter().map(stage).collect();
+        object["stages"] = serde_json::to_value(stages)?;
         output::line(&object.to_string())?;
     } else {
         output::line(&report::text(&summary, &books.top(10)))?;
@@ -177,13 +171,27 @@ fn summarize(
     if summary.conserved { Ok(()) } else { Err(Failure::Said("the books do not agree".to_owned(), 3)) }
 }
 
-fn stage_times(job: &Job) -> Vec<(StageId, u64, u64)> {
-    let mut stages: BTreeMap<StageId, (u64, u64)> = BTreeMap::new();
-    for status in job.statuses() {
+/// What a stage took, all partitions together.
+#[derive(Default, serde::Serialize)]
+struct StageTimes {
+    stage: &'static str,
+    cpu_s: f64,
+    records: u64,
+    /// The longest time that taking a checkpoint has held a task up.
+    longest_checkpoint_pause_s: f64,
+}
+
+fn stage_times(job: &Job) -> Vec<StageTimes> {
+    let mut stages: BTreeMap<StageId, StageTimes> = BTreeMap::new();
+    for status in job.published_statuses() {
         let sum = stages.entry(status.task.stage).or_default();
-        *sum = (sum.0 + status.cpu_ns(), sum.1 + status.records());
+        sum.stage = status.task.stage.name();
+        sum.cpu_s += status.cpu_ns() as f64 / 1e9;
+        sum.records += status.records();
+        let pause = status.longest_pause().as_secs_f64();
+        sum.longest_checkpoint_pause_s = sum.longest_checkpoint_pause_s.max(pause);
     }
-    stages.into_iter().map(|(stage, (cpu, records))| (stage, cpu, records)).collect()
+    stages.into_values().collect()
 }
 
 /// What keeps a job from starting is mostly something that the user can put right.

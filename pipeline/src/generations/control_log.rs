@@ -68,6 +68,16 @@ pub enum Entry {
     },
 }
 
+impl Entry {
+    /// The generation that it drops, if it does.
+    pub fn drops(&self) -> Option<u32> {
+        match self {
+            Entry::Dropped { generation } => Some(*generation),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Line {
     crc32c: u32,

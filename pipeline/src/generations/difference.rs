@@ -13,7 +13,7 @@ use weir_proto::{
 };
 use weir_state::Mark;
 
-use super::Cut;
+use super::{Cut, Registry};
 
 /// What becomes of a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -162,6 +162,19 @@ pub struct Sides {
 }
 
 impl Sides {
+    /// The published line against a generation, from where they begin to differ up to a tick; `None` if
+    /// their charges cannot differ.
+    pub fn of(registry: &Registry, log: Arc<dyn Log>, id: u32, until: Minute) -> Option<Self> {
+        let recorded = registry.get(id).map_or(1, |(g, _)| g.recorded);
+        Some(Sides {
+            log,
+            before: registry.line(recorded, Topic::Charges),
+            after: registry.line(id, Topic::Charges),
+            cut: registry.divergence(recorded, id)?,
+            until,
+        })
+    }
+
     /// Compares all partitions. `progress` is told how many records were compared.
     pub fn compare(&self, partitions: u32, progress: &mut dyn FnMut(u64)) -> Result<Difference, JobError> {
         let mut all = Difference::default();

@@ -16,11 +16,13 @@ use crate::scheduler::Scheduler;
 use crate::source::accounts::AccountsProgress;
 use crate::source::collect::CollectProgress;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use weir_proto::{BatchBuilder, Minute, Producer, Provenance, StageId, Topic};
 
 /// How often a rest or a durable write is looked for.
 const POLL: Duration = Duration::from_millis(2);
+/// A candidate that has caught up may be a tick behind for a moment; so long it is waited for.
+const CATCH_UP: Duration = Duration::from_secs(5);
 /// Adjustments appended as one batch.
 const BATCH: usize = 1_000;
 
@@ -48,7 +50,10 @@ impl Promotion {
     /// Decides that a candidate takes over at the next tick.
     pub fn decide(&self, id: u32) -> Result<Minute, JobError> {
         self.registry.check_promotable(id)?;
-        let (own, published) = (self.fleet.minute_of(id), self.fleet.published_minute());
+        let standings = || (self.fleet.minute_of(id), self.fleet.published_minute());
+        let deadline = Instant::now() + CATCH_UP;
+        self.wait(|| standings().0 >= standings().1 || Instant::now() > deadline)?;
+        let (own, published) = standings();
         if own < published {
             return Err(JobError::Refused(format!(
                 "generation {id} has come to {own}, the published one to {published}: wait until it has caught \
@@ -68,6 +73,12 @@ impl Promotion {
         }
         self.go_on();
         Ok(at)
+    }
+
+    /// Removes what a process that was killed has left of dropped generations.
+    pub fn clean_up(&self) -> Result<(), JobError> {
+        let dropped = self.registry.all().into_iter().filter(|(_, s)| *s == super::Standing::Dropped);
+        dropped.map(|(g, _)| g).try_for_each(|g| self.fleet.delete(g.id, g.from))
     }
 
     /// Drops a candidate.
@@ -174,15 +185,8 @@ impl Promotion {
     }
 
     fn difference(&self, id: u32, until: Minute) -> Result<Difference, JobError> {
-        let Some((generation, _)) = self.registry.get(id) else { return Ok(Difference::default()) };
-        let sides = Sides {
-            log: self.log.clone(),
-            before: self.registry.line(generation.recorded, Topic::Charges),
-            after: self.registry.line(id, Topic::Charges),
-            cut: self.registry.cut(id),
-            until,
-        };
-        sides.compare(self.partitions, &mut |_| {})
+        let sides = Sides::of(&self.registry, self.log.clone(), id, until);
+        sides.map_or(Ok(Difference::default()), |s| s.compare(self.partitions, &mut |_| {}))
     }
 
     /// Posts what is not posted yet; how many adjustments there are in all.

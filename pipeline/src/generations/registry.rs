@@ -81,67 +81,32 @@ impl Registry {
         let (entries, _) = self.log.read()?;
         let mut inner = self.inner();
         *inner = Inner { published: 1, ..Inner::default() };
-        entries.iter().try_for_each(|entry| self.apply(&mut inner, entry))
+        let dropped: Vec<u32> = entries.iter().filter_map(Entry::drops).collect();
+        for entry in &entries {
+            let cut = match entry {
+                // What was dropped has none any more, the first generation never had one.
+                Entry::Begun(g) if g.id > 1 && !dropped.contains(&g.id) => self.dir.read_cut(g.id)?,
+                _ => Cut::default(),
+            };
+            apply(&mut inner, entry, cut);
+        }
+        Ok(())
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn apply(&self, inner: &mut Inner, entry: &Entry) -> Result<(), JobError> {
-        match entry {
-            Entry::Begun(generation) => {
-                let first = generation.id == 1;
-                let cut = if first { Cut::default() } else { self.dir.read_cut(generation.id)? };
-                let topics = flow::topics_from(generation.from);
-                let known = Known {
-                    standing: if first { Standing::Published } else { Standing::Candidate },
-                    promoted_at: None,
-                    ended_at: None,
-                    ends: topics.map(|t| (t, Arc::default())).collect(),
-                    cut: Arc::new(cut),
-                    generation: generation.clone(),
-                };
-                inner.known.insert(generation.id, known);
-            }
-            Entry::Promoted { generation, at } => {
-                let before = std::mem::replace(&mut inner.published, *generation);
-                if let Some(known) = inner.known.get_mut(&before) {
-                    (known.standing, known.ended_at) = (Standing::Superseded, Some(*at));
-                }
-                if let Some(known) = inner.known.get_mut(generation) {
-                    (known.standing, known.promoted_at) = (Standing::Promoting, Some(*at));
-                }
-            }
-            Entry::Ended { generation, ends } => {
-                if let Some(known) = inner.known.get(generation) {
-                    for (topic, ends) in ends {
-                        // Said again after a crash, it is the same.
-                        known.ends.get(topic).map(|cell| cell.set(ends.clone()).is_ok());
-                    }
-                }
-            }
-            Entry::Settled { generation, .. } => {
-                if let Some(known) = inner.known.get_mut(generation)
-                    && known.standing == Standing::Promoting
-                {
-                    known.standing = Standing::Published;
-                }
-            }
-            Entry::Dropped { generation } => {
-                if let Some(known) = inner.known.get_mut(generation) {
-                    known.standing = Standing::Dropped;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Decides something, durably.
     pub fn decide(&self, entry: &Entry) -> Result<(), JobError> {
+        self.decide_with(entry, Cut::default())
+    }
+
+    fn decide_with(&self, entry: &Entry, cut: Cut) -> Result<(), JobError> {
         let mut inner = self.inner();
         self.log.append(entry)?;
-        self.apply(&mut inner, entry)
+        apply(&mut inner, entry, cut);
+        Ok(())
     }
 
     /// Every generation with its standing, in order.
@@ -253,21 +218,25 @@ impl Registry {
     /// Begins a generation, durably: its stores are links to the checkpoints of the cut.
     pub fn begin(&self, generation: &Generation, cut: &Cut) -> Result<(), JobError> {
         self.dir.begin_state(generation.id, cut, generation.from)?;
-        self.decide(&Entry::Begun(generation.clone()))
+        self.decide_with(&Entry::Begun(generation.clone()), cut.clone())
     }
 
     /// Takes in a generation that is known to this process only.
     pub fn adopt(&self, generation: Generation, cut: Cut) {
-        let topics = flow::topics_from(generation.from);
-        let known = Known {
-            standing: Standing::Candidate,
-            promoted_at: None,
-            ended_at: None,
-            ends: topics.map(|t| (t, Arc::default())).collect(),
-            cut: Arc::new(cut),
-            generation,
-        };
-        self.inner().known.insert(known.generation.id, known);
+        apply(&mut self.inner(), &Entry::Begun(generation), cut);
+    }
+
+    /// Where the charges of two lines begin to differ: up to this cut they are the same. `None` if they
+    /// do not differ.
+    pub fn divergence(&self, one: u32, other: u32) -> Option<Arc<Cut>> {
+        let (a, b) = (self.ancestors(one), self.ancestors(other));
+        let only_in_one = a.iter().filter(|g| !b.contains(g)).chain(b.iter().filter(|g| !a.contains(g)));
+        let inner = self.inner();
+        only_in_one
+            .filter_map(|g| inner.known.get(g))
+            .filter(|k| k.generation.from <= StageId::Deduct)
+            .min_by_key(|k| k.generation.cut)
+            .map(|k| k.cut.clone())
     }
 
     /// The id that the next generation gets.
@@ -334,5 +303,51 @@ impl Registry {
             ends: known.ends.get(&topic).cloned().unwrap_or_default(),
             checkpoints: self.dir.checkpoints(),
         }))
+    }
+}
+
+fn apply(inner: &mut Inner, entry: &Entry, cut: Cut) {
+    match entry {
+        Entry::Begun(generation) => {
+            let topics = flow::topics_from(generation.from);
+            let known = Known {
+                standing: if generation.id == 1 { Standing::Published } else { Standing::Candidate },
+                promoted_at: None,
+                ended_at: None,
+                ends: topics.map(|t| (t, Arc::default())).collect(),
+                cut: Arc::new(cut),
+                generation: generation.clone(),
+            };
+            inner.known.insert(generation.id, known);
+        }
+        Entry::Promoted { generation, at } => {
+            let before = std::mem::replace(&mut inner.published, *generation);
+            if let Some(known) = inner.known.get_mut(&before) {
+                (known.standing, known.ended_at) = (Standing::Superseded, Some(*at));
+            }
+            if let Some(known) = inner.known.get_mut(generation) {
+                (known.standing, known.promoted_at) = (Standing::Promoting, Some(*at));
+            }
+        }
+        Entry::Ended { generation, ends } => {
+            if let Some(known) = inner.known.get(generation) {
+                for (topic, ends) in ends {
+                    // Said again after a crash, it is the same.
+                    known.ends.get(topic).map(|cell| cell.set(ends.clone()).is_ok());
+                }
+            }
+        }
+        Entry::Settled { generation, .. } => {
+            if let Some(known) = inner.known.get_mut(generation)
+                && known.standing == Standing::Promoting
+            {
+                known.standing = Standing::Published;
+            }
+        }
+        Entry::Dropped { generation } => {
+            if let Some(known) = inner.known.get_mut(generation) {
+                known.standing = Standing::Dropped;
+            }
+        }
     }
 }
