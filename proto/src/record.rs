@@ -84,6 +84,11 @@ impl<'a> Record<'a> {
         })
     }
 
+    /// The minute of a tick, if the bytes are those of one.
+    pub fn tick_of(b: &[u8]) -> Option<Minute> {
+        (b.first() == Some(&KIND_TICK) && b.len() == 8).then(|| Minute(u32_at(b, 4)))
+    }
+
     /// The bytes of a tick: `kind u8 = 2, zero [3], minute u32`.
     pub fn encode_tick(minute: Minute) -> [u8; 8] {
         let m = minute.0.to_le_bytes();

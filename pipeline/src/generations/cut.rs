@@ -16,6 +16,11 @@ pub struct Cut {
 }
 
 impl Cut {
+    /// Of these manifests, in flow order.
+    pub fn new(manifests: Vec<Manifest>) -> Self {
+        Cut { manifests }
+    }
+
     /// The manifest of a task.
     pub fn of(&self, task: TaskId) -> Option<&Manifest> {
         self.manifests.iter().find(|m| m.task.task() == task)
@@ -138,13 +143,13 @@ impl<'a> Cuts<'a> {
         let mut manifests = Vec::new();
         for task in self.tasks(found) {
             match self.checkpoints.manifest(task, found)? {
-                Some(manifest) if manifest.minute == minute || manifest.previous < minute => {
+                Some(manifest) if manifest.minute == minute || (1..minute.0).contains(&manifest.previous.0) => {
                     manifests.push(manifest);
                 }
                 _ => return Err(self.no_cut(minute)?),
             }
         }
-        Ok(Cut { manifests })
+        Ok(Cut::new(manifests))
     }
 
     fn no_cut(&self, minute: Minute) -> Result<JobError, JobError> {

@@ -12,7 +12,7 @@ use super::{Line, LineReader, Start};
 use crate::error::JobError;
 use crate::log::Log;
 use std::sync::Arc;
-use weir_proto::{Producer, Provenance, TaskId};
+use weir_proto::{Minute, Producer, Provenance, Record, TaskId};
 use weir_state::Mark;
 
 /// Recorded records fetched at a time.
@@ -77,6 +77,17 @@ fn start_at(start: Start, place: u64) -> Start {
     if start.position > place { Start { position: place, marks: Vec::new() } } else { start }
 }
 
+/// A place being filled.
+#[derive(Clone, Copy)]
+struct Pending {
+    place: u64,
+    task: TaskId,
+    /// Up to where.
+    upto: Provenance,
+    /// The minute, if a tick stands there.
+    tick: Option<Minute>,
+}
+
 enum Current {
     Place,
     Content(usize),
@@ -87,8 +98,8 @@ pub(super) struct Merge {
     log: Arc<dyn Log>,
     partition: u32,
     places: Places,
-    /// The place being filled: its offset, whose it is, and up to where.
-    pending: Option<(u64, TaskId, Provenance)>,
+    /// The place being filled.
+    pending: Option<Pending>,
     contents: Vec<(TaskId, Content)>,
     current: Current,
 }
@@ -116,7 +127,7 @@ impl Merge {
     /// The next record, given what was seen of each upstream task.
     pub(super) fn next(&mut self, line: &Line, marks: &[Mark]) -> Result<Step, JobError> {
         loop {
-            let Some((place, task, upto)) = self.pending else {
+            let Some(Pending { place, task, upto, tick }) = self.pending else {
                 let Some((place, head)) = self.places.next()? else {
                     return Ok(Step::Wait(self.places.position()));
                 };
@@ -124,7 +135,8 @@ impl Merge {
                     self.current = Current::Place;
                     return Ok(Step::Record { place, done: true, head });
                 }
-                self.pending = Some((place, head.producer.task(), head.provenance));
+                let (task, tick) = (head.producer.task(), Record::tick_of(self.places.bytes()));
+                self.pending = Some(Pending { place, task, upto: head.provenance, tick });
                 continue;
             };
             let at = self.content_of(task, line, marks);
@@ -134,7 +146,10 @@ impl Merge {
                 Some(head) => {
                     self.contents[at].1.take()?;
                     self.current = Current::Content(at);
-                    let done = head.provenance == upto;
+                    // Behind its tick of the same minute nothing more of a task belongs here, even if it made
+                    // less than was recorded and so counted less far.
+                    let same_tick = tick.is_some() && Record::tick_of(self.contents[at].1.bytes()) >= tick;
+                    let done = head.provenance == upto || same_tick;
                     if done {
                         self.pending = None;
                     }

@@ -125,7 +125,7 @@ impl LineReader {
                     Step::Record { place, done, head } => (place, done, head),
                     Step::Wait(place) => {
                         self.position = self.position.max(place);
-                        if self.leave_recorded() {
+                        if self.leave_recorded()? {
                             continue;
                         }
                         return Ok(None);
@@ -151,9 +151,9 @@ impl LineReader {
 
     /// Behind the end of the recorded line the generation's own topic is read as it stands, from the
     /// first record on that had no place before.
-    fn leave_recorded(&mut self) -> bool {
-        let Line::Anew(anew) = &*self.line else { return false };
-        let Some(end) = anew.end(self.partition).filter(|end| self.position >= *end) else { return false };
+    fn leave_recorded(&mut self) -> Result<bool, JobError> {
+        let Line::Anew(anew) = &*self.line else { return Ok(false) };
+        let Some(end) = anew.end(self.partition).filter(|end| self.position >= *end) else { return Ok(false) };
         let maker = |m: &&Mark| !m.producer.stage.is_source();
         let (mut tasks, mut first) = (0, u64::MAX);
         for mark in self.marks.iter().filter(maker) {
@@ -165,10 +165,14 @@ impl LineReader {
             // There are tasks of which nothing was seen yet.
             first = 0;
         }
+        // What came from outside meanwhile had no place either.
+        let heads = self.log.heads(anew.id, self.partition, self.log.start(anew.id, self.partition))?;
+        let outside = heads.iter().find(|h| h.producer.stage.is_source());
+        first = first.min(outside.map_or(u64::MAX, |h| h.base_offset));
         let scan = Scan::new(self.log.clone(), anew.id, self.partition, first, AT_A_TIME);
         self.source = Source::Direct(scan, end);
         self.position = end + first;
-        true
+        Ok(true)
     }
 
     /// Whether a record was not seen before; it has been from now on.

@@ -1,0 +1,315 @@
+//! A topic that is made anew is read in the recorded order, whatever the timing: random histories against
+//! the rule of places, applied to whole lists.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use weir_pipeline::generations::Cut;
+use weir_pipeline::input::{Anew, Line, LineReader, Start};
+use weir_pipeline::log::{EmbeddedLog, Log, LogOptions, NewBatch};
+use weir_proto::{BatchBuilder, Minute, Producer, Provenance, StageId, TaskId, Topic, TopicId};
+use weir_state::{CheckpointDir, Manifest, Mark};
+
+/// Upstream tasks, and partitions.
+const TASKS: u16 = 3;
+const HISTORIES: u64 = 300;
+/// A position behind all others.
+const LAST: u64 = 1_000;
+
+/// A record as a reader gets it: its place and its name.
+type Read = (u64, String);
+
+#[derive(Clone, Debug)]
+struct Made {
+    task: TaskId,
+    seq: u64,
+    at: Provenance,
+    name: String,
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n.max(1)
+    }
+}
+
+fn upstream(partition: u16) -> TaskId {
+    TaskId { stage: StageId::AntiBrush, partition }
+}
+
+const OUTSIDE: TaskId = TaskId { stage: StageId::Accounts, partition: 0 };
+const READER: TaskId = TaskId { stage: StageId::AntiFraud, partition: 0 };
+
+/// What a task makes from a running number on: some places as before, some left out, some new.
+fn make(random: &mut Random, task: TaskId, from: u64, behind: Provenance, generation: u32) -> Vec<Made> {
+    let (mut at, last) = (behind, from + 2 + random.below(7));
+    (from..=last)
+        .map(|seq| {
+            at = match random.below(4) {
+                // In the end each comes as far as the others, as it does with a tick.
+                _ if seq == last && at.position < LAST => Provenance { position: LAST, index: 0 },
+                0 => Provenance { index: at.index + 1, ..at },
+                n => Provenance { position: at.position + n, index: 0 },
+            };
+            Made { task, seq, at, name: format!("{task} {seq} of {generation}") }
+        })
+        .collect()
+}
+
+/// All lists mixed, each in its own order.
+fn mix(random: &mut Random, mut lists: Vec<Vec<Made>>) -> Vec<Made> {
+    let mut mixed = Vec::new();
+    while let Some(at) = Some(random.below(lists.len() as u64) as usize).filter(|_| !lists.is_empty()) {
+        match lists[at].is_empty() {
+            true => drop(lists.swap_remove(at)),
+            false => mixed.push(lists[at].remove(0)),
+        }
+    }
+    mixed
+}
+
+/// The rule: at each recorded record of a task, its new ones up to and including that provenance; then the
+/// generation's own topic, without those.
+fn rule(
+    recorded: &[(u64, TaskId, Provenance, String)],
+    mut new: BTreeMap<TaskId, Vec<Made>>,
+    own: &[Made],
+    end: u64,
+) -> Vec<(u64, TaskId, Provenance, String)> {
+    let mut out = Vec::new();
+    for (place, task, upto, name) in recorded {
+        if task.stage.is_source() {
+            out.push((*place, *task, *upto, name.clone()));
+            continue;
+        }
+        let content = new.entry(*task).or_default();
+        let here = content.iter().take_while(|m| m.at <= *upto).count();
+        out.extend(content.drain(..here).map(|m| (*place, m.task, m.at, m.name)));
+    }
+    for (offset, made) in own.iter().enumerate() {
+        let left = new.get(&made.task).is_some_and(|left| left.iter().any(|m| m.name == made.name));
+        if made.task.stage.is_source() || left {
+            out.push((end + offset as u64, made.task, made.at, made.name.clone()));
+        }
+    }
+    out
+}
+
+struct World {
+    log: Arc<EmbeddedLog>,
+    written: BTreeMap<TopicId, usize>,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = LogOptions { sync_interval: Duration::ZERO, ..LogOptions::default() };
+        let log = EmbeddedLog::empty(dir.path(), u32::from(TASKS), options);
+        (1..=3).for_each(|g| log.add(Topic::Clean.of(g)).unwrap());
+        World { log: Arc::new(log), written: BTreeMap::new(), _dir: dir }
+    }
+
+    /// Appends some more of what is to stand in a topic.
+    fn write(&mut self, generation: u32, all: &[Made], count: usize) {
+        let topic = Topic::Clean.of(generation);
+        let written = self.written.entry(topic).or_default();
+        for made in all.iter().skip(*written).take(count) {
+            let mut batch = BatchBuilder::default();
+            batch.push(made.at, &[made.name.as_bytes()]);
+            let producer = made.task.in_generation(if made.task == OUTSIDE { 1 } else { generation });
+            let batch = NewBatch {
+                producer,
+                first_seq: made.seq,
+                count: 1,
+                last: made.at,
+                bytes: batch.take(),
+            };
+            let ticket = self.log.append(topic, 0, batch).unwrap().ticket;
+            while !self.log.is_durable(topic, ticket) {
+                std::thread::yield_now();
+            }
+            *written += 1;
+        }
+    }
+}
+
+fn manifest(task: Producer, start: Start, next_seq: u64) -> Manifest {
+    let mut next_seqs = vec![0; usize::from(TASKS)];
+    next_seqs[0] = next_seq;
+    Manifest {
+        format: 0,
+        task,
+        minute: Minute(1),
+        previous: Minute(0),
+        position: start.position,
+        index: 0,
+        marks: start.marks,
+        digests: Vec::new(),
+        ends: Vec::new(),
+        next_seqs: vec![(Topic::Clean, next_seqs)],
+        rules: 0,
+        files: Vec::new(),
+    }
+}
+
+/// Reads until nothing comes, saving and opening again now and then as a task does; where it stood after
+/// each record.
+struct Session {
+    reader: LineReader,
+    line: Arc<Line>,
+    log: Arc<EmbeddedLog>,
+    read: Vec<Read>,
+    stood: Vec<Start>,
+}
+
+impl Session {
+    fn open(log: &Arc<EmbeddedLog>, line: &Arc<Line>, start: Start) -> Self {
+        let reader = LineReader::open(log.clone(), line.clone(), 0, start);
+        Session { reader, line: line.clone(), log: log.clone(), read: Vec::new(), stood: Vec::new() }
+    }
+
+    fn stands(&self) -> Start {
+        Start { position: self.reader.position(), marks: self.reader.marks().to_vec() }
+    }
+
+    fn go_on(&mut self, random: &mut Random, most: u64) {
+        for _ in 0..most {
+            let Some((place, _)) = self.reader.advance().unwrap() else { return };
+            self.read.push((place, String::from_utf8(self.reader.bytes().to_vec()).unwrap()));
+            self.stood.push(self.stands());
+            if random.below(4) == 0 {
+                self.reader = LineReader::open(self.log.clone(), self.line.clone(), 0, self.stands());
+            }
+        }
+    }
+}
+
+fn seen(start: &Start, task: TaskId) -> u64 {
+    start.marks.iter().find(|m: &&Mark| m.producer.task() == task).map_or(0, |m| m.next_seq)
+}
+
+/// A generation over a recorded line, begun where a reader of it stood.
+struct Begun {
+    line: Arc<Line>,
+    ends: Arc<OnceLock<Vec<u64>>>,
+    start: Start,
+    /// What its tasks make.
+    own: Vec<Made>,
+    /// What its reader is to read of each task.
+    content: BTreeMap<TaskId, Vec<Made>>,
+}
+
+fn begin(
+    random: &mut Random,
+    generation: u32,
+    recorded: &Arc<Line>,
+    start: Start,
+    made: &BTreeMap<TaskId, Vec<Made>>,
+    commands: u64,
+) -> Begun {
+    let (mut manifests, mut lists, mut content) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for task in (0..TASKS).map(upstream) {
+        let before = &made[&task];
+        let seen = seen(&start, task);
+        let cut = seen + random.below(before.len() as u64 - seen + 1);
+        let behind = cut.checked_sub(1).map_or(Provenance::default(), |last| before[last as usize].at);
+        let new = make(random, task, cut, behind, generation);
+        manifests.push(manifest(task.in_generation(generation - 1), Start::default(), cut));
+        let whole = [&before[..cut as usize], &new].concat();
+        content.insert(task, whole);
+        lists.push(new);
+    }
+    manifests.push(manifest(READER.in_generation(generation - 1), start.clone(), 0));
+    let from = commands;
+    lists.push(
+        (0..random.below(4))
+            .map(|n| Made {
+                task: OUTSIDE,
+                seq: from + n,
+                at: Provenance { position: from + n, index: 0 },
+                name: format!("command {n} of {generation}"),
+            })
+            .collect(),
+    );
+    let ends = Arc::new(OnceLock::new());
+    let line = Line::Anew(Anew {
+        id: Topic::Clean.of(generation),
+        reader: READER.stage,
+        base: recorded.clone(),
+        recorded: recorded.clone(),
+        cut: Arc::new(Cut::new(manifests)),
+        ends: ends.clone(),
+        checkpoints: CheckpointDir::new("/nowhere".into()),
+    });
+    Begun { line: Arc::new(line), ends, start, own: mix(random, lists), content }
+}
+
+fn history(seed: u64) {
+    let mut random = Random(seed);
+    let mut world = World::new();
+    let mut lists: Vec<Vec<Made>> =
+        (0..TASKS).map(|t| make(&mut random, upstream(t), 0, Provenance::default(), 1)).collect();
+    let mut made: BTreeMap<TaskId, Vec<Made>> = lists.iter().map(|l| (l[0].task, l.clone())).collect();
+    let commands = (0..random.below(4)).map(|n| Made {
+        task: OUTSIDE,
+        seq: n,
+        at: Provenance { position: n, index: 0 },
+        name: format!("command {n} of 1"),
+    });
+    lists.push(commands.collect());
+    let first = mix(&mut random, lists);
+    world.write(1, &first, usize::MAX);
+    let mut line = Arc::new(Line::First(Topic::Clean.of(1)));
+    let mut expected: Vec<_> =
+        (0..).zip(&first).map(|(place, m)| (place, m.task, m.at, m.name.clone())).collect();
+    let mut session = Session::open(&world.log, &line, Start::default());
+    session.go_on(&mut random, u64::MAX);
+    assert_eq!(session.read.len(), first.len());
+    let mut end = first.len() as u64;
+    let from_outside = |all: &[Made]| all.iter().filter(|m| m.task == OUTSIDE).count() as u64;
+    let mut commands = from_outside(&first);
+    for generation in [2, 3] {
+        let stood = [&[Start::default()], &session.stood[..]].concat();
+        let start = stood[random.below(stood.len() as u64) as usize].clone();
+        let begun = begin(&mut random, generation, &line, start.clone(), &made, commands);
+        let recorded: Vec<_> = expected.iter().filter(|(p, ..)| *p >= start.position).cloned().collect();
+        let mut left = begun.content.clone();
+        left.iter_mut().for_each(|(task, list)| drop(list.drain(..seen(&start, *task) as usize)));
+        let anew = rule(&recorded, left, &begun.own, end);
+        session = Session::open(&world.log, &begun.line, begun.start.clone());
+        let mut steps = 0;
+        while session.read.len() < anew.len() {
+            steps += 1;
+            assert!(steps < 1_000, "history {seed}, generation {generation}: stuck at {:?}", session.read);
+            let before = world.written.get(&Topic::Clean.of(generation)).copied().unwrap_or(0);
+            world.write(generation, &begun.own, 1 + random.below(3) as usize);
+            if random.below(5) == 0 || before == begun.own.len() {
+                // Known at some time, and set but once.
+                let _ = begun.ends.set(vec![end; usize::from(TASKS)]);
+            }
+            let most = 1 + random.below(6);
+            session.go_on(&mut random, most);
+            let done = session.read.len();
+            let names = |list: &[(u64, TaskId, Provenance, String)]| -> Vec<Read> {
+                list.iter().map(|(place, _, _, name)| (*place, name.clone())).collect()
+            };
+            assert!(done <= anew.len(), "history {seed}: more is read than there is: {:?}", session.read);
+            assert_eq!(session.read, names(&anew[..done]), "history {seed}, generation {generation}");
+        }
+        let before = expected.iter().take_while(|(p, ..)| *p < start.position).cloned();
+        expected = before.chain(anew).collect();
+        (line, made) = (begun.line, begun.content);
+        end += begun.own.len() as u64;
+        commands += from_outside(&begun.own);
+    }
+}
+
+#[test]
+fn new_records_are_read_at_their_recorded_places() {
+    (0..HISTORIES).for_each(history);
+}
