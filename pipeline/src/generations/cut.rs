@@ -16,6 +16,11 @@ pub struct Cut {
 }
 
 impl Cut {
+    /// Of manifests in flow order.
+    pub fn new(manifests: Vec<Manifest>) -> Self {
+        Cut { manifests }
+    }
+
     /// The manifest of a task.
     pub fn of(&self, task: TaskId) -> Option<&Manifest> {
         self.manifests.iter().find(|m| m.task.task() == task)
