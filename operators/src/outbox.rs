@@ -131,8 +131,7 @@ impl Outbox {
         let Output { batches, meta, .. } = &mut self.outputs[output];
         let record = batches[partition as usize].push(self.at, parts);
         let seq = &mut meta.next_seq[partition as usize];
-        let place = [*seq, u64::from(partition), self.at.position, u64::from(self.at.index)];
-        meta.digest = meta.digest.wrapping_add(xxh3_128(record).wrapping_mul(weight(place)));
+        meta.digest = meta.digest.wrapping_add(digest_of(record, partition, *seq, self.at));
         *seq += 1;
         self.at.index += 1;
     }
@@ -166,6 +165,12 @@ impl Outbox {
         meta.tally.clone_from(&self.tally);
         meta.index = if self.at.position == meta.position { self.at.index } else { 0 };
     }
+}
+
+/// What a record at its place adds to the digest of its topic.
+pub fn digest_of(record: &[u8], partition: u32, seq: u64, from: Provenance) -> u128 {
+    let place = [seq, u64::from(partition), from.position, u64::from(from.index)];
+    xxh3_128(record).wrapping_mul(weight(place))
 }
 
 fn weight(place: [u64; 4]) -> u128 {

@@ -1,10 +1,12 @@
 //! The flow, the task loop, logs, sources and the command line of Weir. Start with [`flow`].
 
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod data_dir;
 pub mod error;
+pub mod explain;
 pub mod fleet;
 pub mod flow;
 pub mod r#gen;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use weir_proto::{Minute, Producer, Topic};
+use weir_proto::{Minute, Producer, Provenance, TaskId, Topic};
 
 const FORMAT: u32 = 2;
 const FILE: &str = "weir.json";
@@ -49,6 +49,43 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Where a task stands, without the files of a copy.
+    pub fn of(meta: &TaskMeta) -> Self {
+        Manifest {
+            format: FORMAT,
+            task: meta.task,
+            minute: meta.last_tick,
+            previous: meta.previous_tick,
+            position: meta.position,
+            index: meta.index,
+            marks: meta.marks.clone(),
+            digests: meta.outputs.iter().map(|(t, o)| (*t, format!("{:032x}", o.digest))).collect(),
+            ends: meta.outputs.iter().map(|(t, o)| (*t, o.ends.clone())).collect(),
+            next_seqs: meta.outputs.iter().map(|(t, o)| (*t, o.next_seq.clone())).collect(),
+            rules: meta.rules,
+            files: Vec::new(),
+        }
+    }
+
+    /// The running number of the next record to be read of an upstream task.
+    pub fn read_to(&self, task: TaskId) -> u64 {
+        self.marks.iter().find(|m| m.producer.task() == task).map_or(0, |m| m.next_seq)
+    }
+
+    /// The digest of an output.
+    pub fn digest(&self, topic: Topic) -> u128 {
+        let hex = self.digests.iter().find(|(t, _)| *t == topic).map(|(_, hex)| hex);
+        hex.and_then(|hex| u128::from_str_radix(hex, 16).ok()).unwrap_or(0)
+    }
+
+    /// Behind the newest record of this task in a partition of an output: to read on from there.
+    pub fn mark(&self, topic: Topic, partition: u32) -> Mark {
+        let ends = self.ends.iter().find(|(t, _)| *t == topic);
+        let offset = ends.and_then(|(_, e)| e.get(partition as usize).copied()).unwrap_or(0);
+        let next_seq = self.next_seq(topic, partition);
+        Mark { producer: self.task, offset, next_seq, last: Provenance::default() }
+    }
+
     /// Bytes of all files; most are shared with other checkpoints.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|f| f.bytes).sum()
@@ -118,7 +155,7 @@ impl CheckpointDir {
         let unfinished = target.with_extension("unfinished");
         remove_all(&unfinished)?;
         store.checkpoint(&unfinished)?;
-        let (manifest, sums) = (manifest_of(meta), self.sums.clone());
+        let (manifest, sums) = (Manifest::of(meta), self.sums.clone());
         Ok(Some(Unfinished { dir: unfinished, target, parent, manifest, sums }))
     }
 
@@ -212,23 +249,6 @@ fn remove_all(dir: &Path) -> Result<(), StateError> {
     match fs::remove_dir_all(dir) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StateError::io("remove", dir)(e)),
         _ => Ok(()),
-    }
-}
-
-fn manifest_of(meta: &TaskMeta) -> Manifest {
-    Manifest {
-        format: FORMAT,
-        task: meta.task,
-        minute: meta.last_tick,
-        previous: meta.previous_tick,
-        position: meta.position,
-        index: meta.index,
-        marks: meta.marks.clone(),
-        digests: meta.outputs.iter().map(|(t, o)| (*t, format!("{:032x}", o.digest))).collect(),
-        ends: meta.outputs.iter().map(|(t, o)| (*t, o.ends.clone())).collect(),
-        next_seqs: meta.outputs.iter().map(|(t, o)| (*t, o.next_seq.clone())).collect(),
-        rules: meta.rules,
-        files: Vec::new(),
     }
 }
 

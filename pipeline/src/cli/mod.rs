@@ -1,8 +1,11 @@
 //! The command line. Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed, 2 the command
 //! or the configuration is wrong, 3 what was compared does not agree, 130 stopped before the end of a finite run.
 
+mod audit;
 mod checkpoints;
 mod config;
+mod explain;
+mod explain_text;
 mod generation;
 mod minutes;
 mod offsets;
@@ -37,6 +40,10 @@ enum Command {
     Tap(tap::TapArgs),
     /// Print where the money went, and check the books.
     Report(report::ReportArgs),
+    /// Print the life of one event, from its log line to the money.
+    Explain(explain::ExplainArgs),
+    /// Check the whole log: completeness, money, provenance, digests and checksums.
+    Audit(audit::AuditArgs),
     /// Print where every stage of a running job stands.
     Status(status::StatusArgs),
     /// Print the position, end and lag of every stage and partition.
@@ -92,6 +99,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Tap(args) => tap::tap(&args),
         Command::Report(args) => report::report(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Audit(args) => audit::audit(&args),
         Command::Status(args) => status::status(&args),
         Command::Offsets(args) => offsets::offsets(&args),
         Command::Checkpoints(args) => checkpoints::checkpoints(&args),

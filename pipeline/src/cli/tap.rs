@@ -13,7 +13,7 @@ use crate::tap::{
 use clap::Args;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use weir_proto::Topic;
 
@@ -92,7 +92,7 @@ pub(super) fn tap(args: &TapArgs) -> Result<(), Failure> {
     let resume = args.resume.as_ref().map(|path| Resume::open(path, topic, &args.data_dir)).transpose();
     let resume = resume.map_err(refused)?;
     let cursors = cursors(args, dir.partitions(), &reader, resume.as_ref())?;
-    let personal = personal(args)?;
+    let personal = personal(&args.data_dir, args.unmasked, is_personal(args.topic))?;
     let out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
     let printer = written(Printer::new(format(args), args.topic, args.ticks, out))?;
     let left = args.limit.unwrap_or(u64::MAX);
@@ -136,18 +136,19 @@ fn cursors(
     Ok(cursors)
 }
 
-fn personal(args: &TapArgs) -> Result<Personal, Failure> {
-    match Mask::load(&args.data_dir) {
-        Ok(_) if args.unmasked => Ok(Personal::Plain),
+/// How users and addresses are shown, where they are shown at all.
+pub(super) fn personal(data_dir: &Path, unmasked: bool, shows_any: bool) -> Result<Personal, Failure> {
+    match Mask::load(data_dir) {
+        Ok(_) if unmasked => Ok(Personal::Plain),
         Ok(mask) => Ok(Personal::Masked(mask)),
-        Err(error @ MaskError::Unreadable { .. }) if args.unmasked => {
+        Err(error @ MaskError::Unreadable { .. }) if unmasked => {
             let what_to_do = "--unmasked is for those who may read it: leave it off, or ask whoever runs the job. \
                               If there is no key yet, the next start of the job makes one";
             Err(Failure::Said(format!("{error}. {what_to_do}"), 1))
         }
         Err(error @ MaskError::Unreadable { .. }) => {
-            if is_personal(args.topic) {
-                tracing::warn!("{error}. Users are masked with a key for this tap alone");
+            if shows_any {
+                tracing::warn!("{error}. Users are masked with a key for this command alone");
             }
             Ok(Personal::Masked(Mask::ephemeral()?))
         }

@@ -281,24 +281,29 @@ impl Registry {
 
     /// How a topic is read in the line of a generation.
     pub fn line(&self, id: u32, topic: Topic) -> Arc<Line> {
-        let maker = self.runs(id, flow::maker(topic));
-        let inner = self.inner();
-        self.line_of(&inner, maker, topic)
+        self.outputs(id, flow::maker(topic), topic)
     }
 
-    fn line_of(&self, inner: &Inner, id: u32, topic: Topic) -> Arc<Line> {
+    /// How what a stage appends to a topic is read in the line of a generation.
+    pub fn outputs(&self, id: u32, stage: StageId, topic: Topic) -> Arc<Line> {
+        let maker = self.runs(id, stage);
+        let inner = self.inner();
+        self.line_of(&inner, maker, stage, topic)
+    }
+
+    fn line_of(&self, inner: &Inner, id: u32, stage: StageId, topic: Topic) -> Arc<Line> {
         let Some(known) = inner.known.get(&id).filter(|k| k.generation.id > 1) else {
             return Arc::new(Line::First(topic.of(1)));
         };
         let generation = &known.generation;
-        if flow::maker(topic) < generation.from {
-            return self.line_of(inner, generation.base, topic);
+        if stage < generation.from {
+            return self.line_of(inner, generation.base, stage, topic);
         }
         Arc::new(Line::Anew(Anew {
             id: topic.of(id),
             reader: flow::reader(topic),
-            base: self.line_of(inner, generation.base, topic),
-            recorded: self.line_of(inner, generation.recorded, topic),
+            base: self.line_of(inner, generation.base, stage, topic),
+            recorded: self.line_of(inner, generation.recorded, stage, topic),
             cut: known.cut.clone(),
             ends: known.ends.get(&topic).cloned().unwrap_or_default(),
             checkpoints: self.dir.checkpoints(),

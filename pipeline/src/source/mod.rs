@@ -8,4 +8,5 @@ pub mod gate;
 mod plan;
 mod reader;
 
-pub use files::FileSpec;
+pub use files::{FileSpec, FileState, key_of};
+pub use plan::{CollectState, place_on_tape};

@@ -86,6 +86,27 @@ impl CollectState {
     }
 }
 
+/// In which file, and at which of its bytes, a position of the tape was read.
+pub fn place_on_tape(store: &Store, position: u64) -> Result<Option<(u32, u64)>, JobError> {
+    let key = position.to_be_bytes();
+    // The slice begins at or before the position, mostly close by: first where all but the last digits agree.
+    for len in (0..key.len()).rev() {
+        let mut found = None;
+        store.scan_while(TAPE, &key[..len], |at, value| {
+            let before = at <= &key[..];
+            if before {
+                found = at.first_chunk().map(|at| (u64::from_be_bytes(*at), value.to_vec()));
+            }
+            before
+        })?;
+        if let Some((at, value)) = found {
+            let (file, from): (u32, u64) = decode(store, &value)?;
+            return Ok(Some((file, from + (position - at))));
+        }
+    }
+    Ok(None)
+}
+
 impl Plan {
     /// The plans whose turns were begun and not committed, in order.
     pub fn load_all(store: &Store) -> Result<Vec<Self>, JobError> {

@@ -1,0 +1,156 @@
+//! Every frame of every topic: checksums, offsets and running numbers without gaps, rising provenance.
+
+use super::Auditor;
+use super::report::{Audit, Place, Problem, Subject};
+use super::segment::{open, topics};
+use crate::error::JobError;
+use crate::log::{FrameHead, LoggedBatch, TopicReader};
+use std::collections::BTreeMap;
+use weir_proto::{Batch, Minute, Producer, Provenance, Topic, TopicId};
+
+/// How often progress is told, in records.
+const TELL: u64 = 1 << 16;
+
+pub(super) fn check(
+    auditor: &Auditor,
+    audit: &mut Audit,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), JobError> {
+    for topic in topics(&auditor.dir, &auditor.registry) {
+        let reader = match open(&auditor.dir, topic) {
+            Ok(reader) => reader,
+            Err(error) => {
+                let place = Place { topic: topic.to_string(), partition: 0, offset: 0, guid: None };
+                audit.problem(Subject::Checksums, problem(error.to_string(), None, Some(place)));
+                continue;
+            }
+        };
+        for partition in 0..reader.partitions() {
+            Frames { auditor, topic, partition, reader: &reader, seen: BTreeMap::new(), told: 0 }
+                .check(audit, progress);
+        }
+    }
+    Ok(())
+}
+
+struct Frames<'a> {
+    auditor: &'a Auditor,
+    topic: TopicId,
+    partition: u32,
+    reader: &'a TopicReader,
+    /// Of each producer the running number expected next, and its newest provenance.
+    seen: BTreeMap<Producer, (u64, Option<Provenance>)>,
+    told: u64,
+}
+
+impl Frames<'_> {
+    fn check(&mut self, audit: &mut Audit, progress: &mut dyn FnMut(u64)) {
+        let (start, end) = self.reader.offsets(self.partition);
+        let (from, until) = self.bounds();
+        let (mut next, end) = (start.max(from), end.min(until));
+        while next < end {
+            let batch = match self.reader.read(self.partition, next, 1, None) {
+                Ok(found) => found.batches.into_iter().next(),
+                Err(error) => {
+                    let place = self.place(next, &[]);
+                    audit.problem(Subject::Checksums, problem(error.to_string(), None, Some(place)));
+                    return;
+                }
+            };
+            let Some(batch) = batch else { return };
+            audit.checked(Subject::Checksums, 1);
+            audit.checked(Subject::Provenance, u64::from(batch.head.count));
+            if let Err((offset, text)) = self.batch(&batch, next) {
+                let place = self.place(offset, record_at(&batch, offset).unwrap_or_default());
+                let task = Some(batch.head.producer.to_string());
+                audit.problem(Subject::Provenance, problem(text, task, Some(place)));
+                return;
+            }
+            next = batch.head.end();
+            self.told += u64::from(batch.head.count);
+            if self.told >= TELL {
+                progress(std::mem::take(&mut self.told));
+            }
+        }
+        progress(self.told);
+    }
+
+    /// What the segment spans of this partition: its frames may overlap the edges.
+    fn bounds(&self) -> (u64, u64) {
+        let segment = &self.auditor.segment;
+        let ends = |cut: &crate::generations::Cut| {
+            let made = cut.manifests().iter().filter(|m| m.task.generation == self.topic.generation);
+            let of = |m: &weir_state::Manifest| {
+                let ends = m.ends.iter().find(|(t, _)| *t == self.topic.topic);
+                ends.and_then(|(_, e)| e.get(self.partition as usize).copied())
+            };
+            made.filter_map(of).collect::<Vec<u64>>()
+        };
+        let from = segment.from().and_then(|cut| ends(cut).into_iter().min()).unwrap_or(0);
+        let to = (!segment.ends_at_stores()).then(|| ends(segment.to()).into_iter().max()).flatten();
+        (from, to.unwrap_or(u64::MAX))
+    }
+
+    fn batch(&mut self, batch: &LoggedBatch, next: u64) -> Result<(), (u64, String)> {
+        let head = &batch.head;
+        if head.base_offset > next {
+            return Err((next, format!("the records up to offset {} are missing", head.base_offset)));
+        }
+        let (expected, mut last) = match self.seen.get(&head.producer) {
+            Some((seq, last)) => (Some(*seq), *last),
+            None => (self.first_seq(head), None),
+        };
+        if let Some(expected) = expected.filter(|e| *e != head.first_seq) {
+            let text =
+                format!("running number {} stands where {expected} of its task is due", head.first_seq);
+            return Err((head.base_offset, text));
+        }
+        let mut count = 0;
+        let records = Batch::open(&batch.bytes).map_err(|e| (head.base_offset, e.to_string()))?;
+        for record in records {
+            let offset = head.base_offset + count;
+            let record = record.map_err(|e| (offset, e.to_string()))?;
+            if last.is_some_and(|last| last >= record.provenance) {
+                return Err((
+                    offset,
+                    "its provenance does not rise above that of the record before".to_owned(),
+                ));
+            }
+            last = Some(record.provenance);
+            count += 1;
+        }
+        if count != u64::from(head.count) || last != Some(head.last) {
+            return Err((head.base_offset, "its frame says otherwise than its records".to_owned()));
+        }
+        self.seen.insert(head.producer, (head.first_seq + count, last));
+        Ok(())
+    }
+
+    /// The first running number of a producer, where it is known.
+    fn first_seq(&self, head: &FrameHead) -> Option<u64> {
+        let whole = self.reader.offsets(self.partition).0 == 0 && self.bounds().0 == 0;
+        let generation = head.producer.generation;
+        match whole && (generation == 1 || self.topic.topic == Topic::Adjustments) {
+            true => Some(0),
+            false if whole && !head.producer.stage.is_source() => {
+                let cut = self.auditor.registry.cut(generation);
+                Some(cut.next_seq(head.producer.task(), self.topic.topic, self.partition))
+            }
+            false => None,
+        }
+    }
+
+    fn place(&self, offset: u64, bytes: &[u8]) -> Place {
+        Place::of(self.topic, self.partition, offset, bytes)
+    }
+}
+
+fn record_at(batch: &LoggedBatch, offset: u64) -> Option<&[u8]> {
+    let at = offset.checked_sub(batch.head.base_offset)?;
+    let record = Batch::open(&batch.bytes).ok()?.nth(at as usize)?;
+    Some(record.ok()?.bytes)
+}
+
+fn problem(problem: String, task: Option<String>, place: Option<Place>) -> Problem {
+    Problem { problem, task, minute: None::<Minute>, place }
+}

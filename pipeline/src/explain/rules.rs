@@ -1,0 +1,70 @@
+//! The rules in words, with the limits that were in force.
+
+use weir_operators::Rules;
+use weir_proto::{DropReason, RefuseReason, StageId};
+
+/// The rule by which an event was dropped.
+pub(super) fn drop_rule(reason: DropReason, rules: &Rules) -> String {
+    match reason {
+        DropReason::Malformed => "a line must be an event of the input format".to_owned(),
+        DropReason::TooLate => {
+            format!("older than allowed_lateness = {} minutes before the newest tick", rules.allowed_lateness)
+        }
+        DropReason::Bot => "the user agent is that of a known bot (anti_brush.bots)".to_owned(),
+        DropReason::Datacenter => "the address is in anti_brush.datacenter_networks".to_owned(),
+        DropReason::Flood => over(
+            "lines of one (ip, ad) in a minute",
+            "anti_brush.max_per_ip_ad_minute",
+            rules.max_per_ip_ad_minute,
+        ),
+        DropReason::UserAdRate => over(
+            "events of one user on one ad in a minute",
+            "anti_fraud.max_user_ad_minute",
+            rules.max_user_ad_minute,
+        ),
+        DropReason::UserClickRate => over(
+            "clicks of one user in a minute",
+            "anti_fraud.max_user_clicks_minute",
+            rules.max_user_clicks_minute,
+        ),
+        DropReason::UserAdSpread => over(
+            "different ads of one user in ten seconds",
+            "anti_fraud.max_user_ads_10s",
+            rules.max_user_ads_10s,
+        ),
+        DropReason::NotBillable => {
+            "not what its billing model pays for: cpc pays for clicks, cpm for impressions".to_owned()
+        }
+        DropReason::Duplicate => "this (advertiser, guid) was decided before".to_owned(),
+    }
+}
+
+fn over(what: &str, name: &str, limit: u16) -> String {
+    format!("more than {limit} {what} ({name})")
+}
+
+/// What an event passed at a stage.
+pub(super) fn passed(stage: StageId, rules: &Rules) -> String {
+    match stage {
+        StageId::AntiBrush => format!(
+            "in time, no bot, no data centre, at most {} lines of its (ip, ad) in its minute",
+            rules.max_per_ip_ad_minute
+        ),
+        StageId::AntiFraud => format!(
+            "in time; its user had at most {} events on the ad and {} clicks in the minute, and {} ads in ten \
+             seconds",
+            rules.max_user_ad_minute, rules.max_user_clicks_minute, rules.max_user_ads_10s
+        ),
+        _ => String::new(),
+    }
+}
+
+/// The rule by which an event was refused.
+pub(super) fn refuse_rule(reason: RefuseReason) -> String {
+    match reason {
+        RefuseReason::UnknownAccount => "the advertiser had no account",
+        RefuseReason::InsufficientBalance => "the balance did not pay for the whole amount",
+        RefuseReason::DailyBudget => "the budget of the event's UTC day did not pay for the whole amount",
+    }
+    .to_owned()
+}
