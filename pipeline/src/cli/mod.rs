@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod config;
+mod dead;
 mod generation;
 mod minutes;
 mod offsets;
@@ -50,6 +51,9 @@ enum Command {
     /// Look at generations, publish or drop them.
     #[command(subcommand)]
     Generation(generation::GenerationCommand),
+    /// Look at records that could not be delivered, try them again or discard them.
+    #[command(subcommand)]
+    Dead(dead::DeadCommand),
     /// Write realistic traffic and its accounts file.
     #[command(after_help = GEN_EXAMPLES)]
     Gen(crate::r#gen::GenArgs),
@@ -99,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Rewind(args) => rewind::rewind(&args),
         Command::Generation(command) => generation::generation(&command),
         Command::Config(command) => config::config(&command),
+        Command::Dead(command) => dead::dead(&command),
         Command::Gen(args) => generate(&args),
     };
     match result {
