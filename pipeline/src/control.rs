@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use weir_proto::rpc::control_server::Control;
 use weir_proto::rpc::{self, GenerationsResponse, PartitionStatus, PromoteResponse, StatusResponse};
-use weir_proto::{Minute, StageId};
+use weir_proto::{MessageId, Minute, StageId};
 
 /// Answers for a job.
 pub struct JobControl(pub Arc<Job>);
@@ -83,6 +83,22 @@ impl Control for JobControl {
         let id = request.into_inner().generation;
         self.blocking(move |job| job.promotion().give_up(id).map(|()| rpc::DropResponse {})).await
     }
+
+    async fn decide_dead(
+        &self,
+        request: Request<rpc::DecideDeadRequest>,
+    ) -> Result<Response<rpc::DecideDeadResponse>, Status> {
+        let rpc::DecideDeadRequest { ids, discard, reason } = request.into_inner();
+        let wrong = |id: &String| Status::invalid_argument(format!("{id:?} is not the id of a record"));
+        let ids: Result<Vec<_>, _> =
+            ids.iter().map(|id| MessageId::parse(id).ok_or_else(|| wrong(id))).collect();
+        let ids = ids?;
+        self.blocking(move |job| {
+            let decided = job.deliveries().decide(&job.scheduler(), &ids, discard, &reason)?;
+            Ok(rpc::DecideDeadResponse { ids: decided.iter().map(MessageId::to_string).collect() })
+        })
+        .await
+    }
 }
 
 fn asked(request: &rpc::RewindRequest) -> Result<Rewind, Status> {
@@ -90,7 +106,7 @@ fn asked(request: &rpc::RewindRequest) -> Result<Rewind, Status> {
     let from = match request.from_stage.as_str() {
         "" => StageId::AntiBrush,
         name => StageId::from_name(name)
-            .filter(|s| !s.is_source())
+            .filter(|s| s.folds())
             .ok_or_else(|| invalid(format!("{name} is not a stage that folds a topic")))?,
     };
     let rules = match request.rules.as_str() {
@@ -134,7 +150,7 @@ fn status(job: &Job) -> StatusResponse {
         partition: u32::from(s.task.partition),
         generation: s.task.generation,
         position: s.position(),
-        minimal_successful_offset: s.position(),
+        minimal_successful_offset: s.minimal_successful_offset(),
         lag: s.lag(),
         last_tick_minute: s.last_tick(),
         end: s.end(),

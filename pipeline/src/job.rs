@@ -1,6 +1,8 @@
 //! A job: the flow opened in a data directory, and run.
 
+use crate::config::Deliver;
 use crate::data_dir::{DataDir, DataDirLock};
+use crate::deliver::{self, Deliveries};
 use crate::error::JobError;
 use crate::fleet::Fleet;
 use crate::generations::{Cuts, Entry, Generation, Promotion, Registry};
@@ -51,6 +53,8 @@ pub struct JobOptions {
     pub after_outage: bool,
     /// Take nothing in: only generations are worked on.
     pub maintenance: bool,
+    /// Where published outcomes are posted to, if anywhere.
+    pub deliver: Option<Deliver>,
 }
 
 impl JobOptions {
@@ -71,6 +75,7 @@ impl JobOptions {
             retention: Retention { every_minute_for: u32::MAX, every_hour_for: u32::MAX },
             after_outage: true,
             maintenance: true,
+            deliver: None,
         })
     }
 }
@@ -100,6 +105,7 @@ pub struct Job {
     fleet: Arc<Fleet>,
     promotion: Promotion,
     sources: Vec<Arc<TaskStatus>>,
+    deliveries: Arc<Deliveries>,
     keeper: Keeper,
     _lock: DataDirLock,
 }
@@ -118,6 +124,8 @@ impl Job {
         let source =
             |stage| Store::open(&dir.store(TaskId { stage, partition: 0 }.in_generation(1)), &stores);
         let (accounts_store, collect_store) = (source(StageId::Accounts)?, source(StageId::Collect)?);
+        let (deliveries, delivering) =
+            deliver::open(options.deliver.as_ref(), &dir, &stores, &log, &registry)?;
         let like = options.rules.rules.clone();
         let fleet = Arc::new(Fleet::new(dir.clone(), log.clone(), stores, registry.clone(), like));
         let (mut tasks, beside) = fleet.open_all()?;
@@ -135,6 +143,7 @@ impl Job {
             event_time: options.event_time,
             after_outage: options.after_outage,
             maintenance: options.maintenance,
+            pressure: deliveries.pressure.clone(),
         };
         let rules = fleet.rules_of(published)?.rules;
         let collect = CollectTask::open(
@@ -150,7 +159,9 @@ impl Job {
         tasks.push(Box::new(accounts));
         tasks.push(Box::new(collect));
         let sources = tasks[tasks.len() - 2..].iter().map(|t| t.status()).collect();
+        tasks.extend(delivering);
         let scheduler = Arc::new(Scheduler::new(tasks));
+        deliveries.wake(&scheduler);
         scheduler.add(beside, true);
         let promotion = Promotion {
             registry: registry.clone(),
@@ -164,9 +175,22 @@ impl Job {
         };
         promotion.clean_up()?;
         promotion.go_on();
-        let keeper = Keeper::new(dir.clone(), registry.clone(), options.retention, options.finite);
+        let keeper = Keeper::new(dir.clone(), registry.clone(), options.retention, options.finite)
+            .delivering(deliveries.clone());
         let threads = options.threads;
-        Ok(Job { threads, scheduler, log, dir, registry, fleet, promotion, sources, keeper, _lock: lock })
+        Ok(Job {
+            threads,
+            scheduler,
+            log,
+            dir,
+            registry,
+            fleet,
+            promotion,
+            sources,
+            deliveries,
+            keeper,
+            _lock: lock,
+        })
     }
 
     /// Runs until stopped, or until a finite input is charged, refused or dropped to its end.
@@ -324,14 +348,20 @@ impl Job {
 
     /// What every task shows of itself.
     pub fn statuses(&self) -> Vec<Arc<TaskStatus>> {
-        self.fleet.statuses().iter().chain(&self.sources).cloned().collect()
+        let outside = self.sources.iter().chain(self.deliveries.statuses());
+        self.fleet.statuses().iter().chain(outside).cloned().collect()
     }
 
     /// What the tasks of the published line show of themselves.
     pub fn published_statuses(&self) -> Vec<Arc<TaskStatus>> {
         let mut all = self.fleet.live().tasks();
-        all.extend(self.sources.iter().cloned());
+        all.extend(self.sources.iter().chain(self.deliveries.statuses()).cloned());
         all
+    }
+
+    /// Delivery to the account system.
+    pub fn deliveries(&self) -> &Deliveries {
+        &self.deliveries
     }
 
     /// The data directory.

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod data_dir;
+pub mod deliver;
 pub mod error;
 pub mod explain;
 pub mod fleet;

@@ -1,13 +1,14 @@
 //! Every metric of Weir, named once, in Prometheus' conventions: `weir_` first, the unit last,
 //! `_total` for counters.
 
+use crate::deliver::Deliveries;
 use crate::job::Job;
 use crate::log::Log;
 use crate::status::TaskStatus;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use std::time::Duration;
-use weir_proto::{DropReason, Outcome, RefuseReason};
+use weir_proto::{DropReason, Outcome, RefuseReason, StageId};
 
 const IN: &str = "weir_records_in_total";
 const OUT: &str = "weir_records_out_total";
@@ -20,6 +21,10 @@ const LATENCY: &str = "weir_batch_duration_seconds";
 const PAUSE: &str = "weir_checkpoint_longest_pause_seconds";
 const CPU: &str = "weir_task_cpu_seconds";
 const COLLECTED: &str = "weir_collected_bytes_total";
+const UNDELIVERED: &str = "weir_deliver_unfinished_records";
+const RETRIES: &str = "weir_retries_total";
+const DEAD: &str = "weir_dead_letters_total";
+const PRESSURE: &str = "weir_source_pressure";
 const TOPIC_SIZE: &str = "weir_topic_size_bytes";
 const SST: &str = "weir_rocksdb_sst_bytes";
 const MEMTABLES: &str = "weir_rocksdb_memtable_bytes";
@@ -64,6 +69,18 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "CPU time of a task since the start of the process, by stage and partition."
     );
     describe_counter!(COLLECTED, Unit::Bytes, "Bytes of log files taken in.");
+    describe_gauge!(
+        UNDELIVERED,
+        Unit::Count,
+        "Published records that the account system has not acknowledged and that are no dead letters."
+    );
+    describe_counter!(RETRIES, Unit::Count, "Failed deliveries of a record that were put off.");
+    describe_counter!(DEAD, Unit::Count, "Records that became dead letters.");
+    describe_gauge!(
+        PRESSURE,
+        Unit::Count,
+        "How much undelivered records hold the source back: 0 not, 1 it is slowed, 2 it is paused."
+    );
     describe_gauge!(TOPIC_SIZE, Unit::Bytes, "Size of a topic on disk.");
     describe_gauge!(SST, Unit::Bytes, "Size of all table files of all stores.");
     describe_gauge!(MEMTABLES, Unit::Bytes, "Memory of all memtables of all stores.");
@@ -87,7 +104,15 @@ pub fn observe(job: &Job) {
     }
     let collected = job.progress().bytes.load(std::sync::atomic::Ordering::Relaxed);
     counter!(COLLECTED).absolute(collected);
+    observe_delivery(job.deliveries());
     observe_stores(job);
+}
+
+fn observe_delivery(deliveries: &Deliveries) {
+    gauge!(UNDELIVERED).set(deliveries.pressure.unfinished() as f64);
+    counter!(RETRIES).absolute(deliveries.retries());
+    counter!(DEAD).absolute(deliveries.dead());
+    gauge!(PRESSURE).set(f64::from(deliveries.pressure.level() as u8));
 }
 
 fn observe_task(status: &TaskStatus) {
@@ -101,15 +126,18 @@ fn observe_task(status: &TaskStatus) {
         counter!(DROPPED, &[stage, partition, ("reason", reason.name().to_owned())])
             .absolute(tally.dropped(reason));
     }
-    if status.task.stage == weir_proto::StageId::Deduct {
+    if status.task.stage == StageId::Deduct {
         let refusals = RefuseReason::ALL.into_iter().map(|r| (Outcome::Refused(r), r.name()));
         for (outcome, name) in refusals.chain([(Outcome::Charged, "charged")]) {
             let [_, partition] = labels.clone();
             counter!(OUTCOMES, &[partition, ("outcome", name.to_owned())]).absolute(tally.outcome(outcome));
         }
     }
-    gauge!(MINIMAL_OFFSET, &labels).set(status.position() as f64);
-    gauge!(TICK, &labels).set(f64::from(status.last_tick()) * 60.0);
+    gauge!(MINIMAL_OFFSET, &labels).set(status.minimal_successful_offset() as f64);
+    // Delivery does not go by ticks.
+    if status.task.stage != StageId::Deliver {
+        gauge!(TICK, &labels).set(f64::from(status.last_tick()) * 60.0);
+    }
     gauge!(CPU, &labels).set(status.cpu_ns() as f64 / 1e9);
     if status.end().is_some() {
         gauge!(LAG, &labels).set(status.lag() as f64);

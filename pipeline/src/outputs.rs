@@ -26,7 +26,7 @@ impl Tickets {
         self.0.iter().all(|(topic, ticket)| log.is_durable(*topic, *ticket))
     }
 
-    fn raise(&mut self, topic: TopicId, ticket: u64) {
+    pub(crate) fn raise(&mut self, topic: TopicId, ticket: u64) {
         match self.0.iter_mut().find(|(t, _)| *t == topic) {
             Some((_, highest)) => *highest = ticket.max(*highest),
             None => self.0.push((topic, ticket)),

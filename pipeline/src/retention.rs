@@ -2,6 +2,7 @@
 //! kept, and generations that nothing kept refers to. A finite run keeps its whole log.
 
 use crate::data_dir::DataDir;
+use crate::deliver::Deliveries;
 use crate::error::JobError;
 use crate::flow::{self, FLOW};
 use crate::generations::{Cut, Cuts, Registry, Standing};
@@ -17,12 +18,18 @@ pub struct Keeper {
     registry: Arc<Registry>,
     retention: Retention,
     whole_log: bool,
+    deliveries: Arc<Deliveries>,
 }
 
 impl Keeper {
     /// Of a data directory.
     pub fn new(dir: DataDir, registry: Arc<Registry>, retention: Retention, whole_log: bool) -> Self {
-        Keeper { dir, registry, retention, whole_log }
+        Keeper { dir, registry, retention, whole_log, deliveries: Arc::default() }
+    }
+
+    /// Keeping what is still to be delivered.
+    pub fn delivering(self, deliveries: Arc<Deliveries>) -> Self {
+        Keeper { deliveries, ..self }
     }
 
     /// Lets go of what need not be kept any more.
@@ -52,8 +59,10 @@ impl Keeper {
         let published = self.registry.published();
         for stage in &FLOW {
             let line = self.registry.line(published, stage.reads);
-            let below = |p| self.read_to(&line, oldest, stage.id, p);
-            log.trim(line.topic(), &self.partitions().map(below).collect::<Vec<_>>())?;
+            let topic = line.topic();
+            let below =
+                |p| self.read_to(&line, oldest, stage.id, p).min(self.deliveries.needs_from(topic, p));
+            log.trim(topic, &self.partitions().map(below).collect::<Vec<_>>())?;
         }
         // What no stage reads is kept as long as what it was made from.
         for topic in [Topic::Dropped, Topic::Notices] {
@@ -62,6 +71,7 @@ impl Keeper {
                 log.trim(topic.of(generation), &self.partitions().map(below).collect::<Vec<_>>())?;
             }
         }
+        self.deliveries.trim(log)?;
         self.retire(oldest.minute(), log)
     }
 
@@ -90,7 +100,8 @@ impl Keeper {
             for topic in flow::topics_from(generation.from) {
                 let topic = topic.of(generation.id);
                 if self.registry.line(published, topic.topic).topic() != topic {
-                    let ends: Vec<u64> = self.partitions().map(|p| log.high_watermark(topic, p)).collect();
+                    let end = |p| log.high_watermark(topic, p).min(self.deliveries.needs_from(topic, p));
+                    let ends: Vec<u64> = self.partitions().map(end).collect();
                     log.trim(topic, &ends)?;
                 }
             }

@@ -14,6 +14,8 @@ pub struct TaskStatus {
     /// Whether it reads a topic.
     reads: bool,
     position: AtomicU64,
+    /// The lowest input offset below the position that is unfinished; `u64::MAX` if there is none.
+    unfinished: AtomicU64,
     end: AtomicU64,
     last_tick: AtomicU64,
     checkpointed: AtomicU64,
@@ -30,6 +32,7 @@ impl TaskStatus {
             task: meta.task,
             reads: end.is_some(),
             position: AtomicU64::new(0),
+            unfinished: AtomicU64::new(u64::MAX),
             end: AtomicU64::new(end.unwrap_or(0)),
             last_tick: AtomicU64::new(0),
             checkpointed: AtomicU64::new(if meta.at_tick { 0 } else { u64::from(meta.last_tick.0) }),
@@ -42,9 +45,16 @@ impl TaskStatus {
         status
     }
 
-    /// The next input offset: everything below is processed, acknowledged and committed.
+    /// The next input offset: everything below is processed and committed.
     pub fn position(&self) -> u64 {
         self.position.load(Ordering::Acquire)
+    }
+
+    /// Everything below it is acknowledged downstream, too.
+    pub fn minimal_successful_offset(&self) -> u64 {
+        // Read in the order opposite to that of writing: it may lag behind, never run ahead.
+        let position = self.position();
+        position.min(self.unfinished.load(Ordering::Acquire))
     }
 
     /// The end of its input, if it reads a topic: the place behind the newest durable record.
@@ -89,6 +99,11 @@ impl TaskStatus {
 
     pub(crate) fn sees(&self, end: u64) {
         self.end.store(end, Ordering::Release);
+    }
+
+    /// For a task that goes on past unfinished records, before each [`TaskStatus::committed`].
+    pub(crate) fn unfinished_from(&self, offset: Option<u64>) {
+        self.unfinished.store(offset.unwrap_or(u64::MAX), Ordering::Release);
     }
 
     pub(crate) fn checkpointed(&self, minute: Minute) {

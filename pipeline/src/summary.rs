@@ -75,7 +75,7 @@ impl Books {
         let registry = Registry::open(dir)?;
         let published = registry.published();
         for stage in StageId::ALL {
-            let generation = if stage.is_source() { 1 } else { registry.runs(published, stage) };
+            let generation = if stage.folds() { registry.runs(published, stage) } else { 1 };
             for task in dir.tasks_of(stage) {
                 let task = task.in_generation(generation);
                 let path = dir.store(task);

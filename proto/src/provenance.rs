@@ -20,22 +20,30 @@ pub enum StageId {
     Deduct = 5,
     /// Keeps the ledger and sends notices.
     PostProcess = 6,
+    /// Posts the published outcomes to the account system; not part of the flow.
+    Deliver = 7,
 }
 
 impl StageId {
     /// Every stage, in flow order.
-    pub const ALL: [StageId; 6] = [
+    pub const ALL: [StageId; 7] = [
         StageId::Collect,
         StageId::Accounts,
         StageId::AntiBrush,
         StageId::AntiFraud,
         StageId::Deduct,
         StageId::PostProcess,
+        StageId::Deliver,
     ];
 
     /// Whether it takes in from outside: what it makes belongs to no generation.
     pub fn is_source(self) -> bool {
         matches!(self, StageId::Collect | StageId::Accounts)
+    }
+
+    /// Whether it folds a topic: each generation has tasks of its own of it.
+    pub fn folds(self) -> bool {
+        !self.is_source() && self != StageId::Deliver
     }
 
     /// The stage of this name.
@@ -57,6 +65,7 @@ impl StageId {
             StageId::AntiFraud => "anti-fraud",
             StageId::Deduct => "deduct",
             StageId::PostProcess => "post-process",
+            StageId::Deliver => "deliver",
         }
     }
 }
@@ -67,7 +76,7 @@ impl fmt::Display for StageId {
     }
 }
 
-/// A topic of the flow.
+/// A topic. The order is written to disk: new ones go to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Topic {
@@ -86,11 +95,15 @@ pub enum Topic {
     /// Differences to charges of the past, posted when another generation is published. It belongs to
     /// no generation.
     Adjustments,
+    /// Records that could not be delivered and are tried again. It belongs to no generation.
+    Retry,
+    /// Records that are not tried any more, and what was decided about them. It belongs to no generation.
+    Dead,
 }
 
 impl Topic {
     /// Every topic, in flow order.
-    pub const ALL: [Topic; 7] = [
+    pub const ALL: [Topic; 9] = [
         Topic::Raw,
         Topic::Clean,
         Topic::Judged,
@@ -98,6 +111,8 @@ impl Topic {
         Topic::Dropped,
         Topic::Notices,
         Topic::Adjustments,
+        Topic::Retry,
+        Topic::Dead,
     ];
 
     /// The name used in commands and directories.
@@ -110,12 +125,19 @@ impl Topic {
             Topic::Dropped => "dropped",
             Topic::Notices => "notices",
             Topic::Adjustments => "adjustments",
+            Topic::Retry => "retry",
+            Topic::Dead => "dead",
         }
     }
 
     /// The topic of this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|t| t.name() == name)
+    }
+
+    /// The topic with this number on disk.
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|t| *t as u8 == code)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::bytes::u32_at;
 use crate::charge::Charge;
 use crate::dropped::Dropped;
 use crate::event::Event;
+use crate::letter::Letter;
 use crate::notice::Notice;
 use crate::time::Minute;
 
@@ -17,6 +18,8 @@ pub(crate) const KIND_CHARGE: u8 = 4;
 pub(crate) const KIND_DROPPED: u8 = 5;
 pub(crate) const KIND_NOTICE: u8 = 6;
 pub(crate) const KIND_ADJUSTMENT: u8 = 7;
+pub(crate) const KIND_RETRY: u8 = 8;
+pub(crate) const KIND_DEAD: u8 = 9;
 
 /// A record's bytes do not have the layout that their kind promises.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -63,6 +66,10 @@ pub enum Record<'a> {
     Notice(Notice),
     /// A charge of the past came out differently.
     Adjustment(Adjustment<'a>),
+    /// A record that could not be delivered is tried again.
+    Retry(Letter<'a>),
+    /// A record that could not be delivered is not tried any more, or a person has decided about it.
+    Dead(Letter<'a>),
 }
 
 impl<'a> Record<'a> {
@@ -79,6 +86,8 @@ impl<'a> Record<'a> {
             Some(KIND_DROPPED) => Record::Dropped(Dropped::decode(b)?),
             Some(KIND_NOTICE) => Record::Notice(Notice::decode(b)?),
             Some(KIND_ADJUSTMENT) => Record::Adjustment(Adjustment::decode(b)?),
+            Some(KIND_RETRY) => Record::Retry(Letter::decode(b)?),
+            Some(KIND_DEAD) => Record::Dead(Letter::decode(b)?),
             Some(kind) => return Err(RecordError::Kind(kind)),
             None => return Err(RecordError::Length { kind: "any", len: 0 }),
         })

@@ -18,6 +18,7 @@ mod longrun;
 mod process;
 mod rules;
 mod scratch;
+mod sink;
 mod taps;
 mod windows;
 
@@ -31,4 +32,5 @@ pub use kills::{Killed, finish_under_kills};
 pub use longrun::LongRun;
 pub use process::{Done, LIMIT, Weir, weir};
 pub use scratch::{Rng, Scratch, free_port, now_ms};
+pub use sink::{Mood, Sink};
 pub use taps::{Charge, Dropped, Nanos, Taps, count, tap};

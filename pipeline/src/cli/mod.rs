@@ -4,6 +4,7 @@
 mod audit;
 mod checkpoints;
 mod config;
+mod dead;
 mod explain;
 mod explain_text;
 mod generation;
@@ -57,6 +58,9 @@ enum Command {
     /// Look at generations, publish or drop them.
     #[command(subcommand)]
     Generation(generation::GenerationCommand),
+    /// Look at records that could not be delivered, try them again or discard them.
+    #[command(subcommand)]
+    Dead(dead::DeadCommand),
     /// Write realistic traffic and its accounts file.
     #[command(after_help = GEN_EXAMPLES)]
     Gen(crate::r#gen::GenArgs),
@@ -108,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Rewind(args) => rewind::rewind(&args),
         Command::Generation(command) => generation::generation(&command),
         Command::Config(command) => config::config(&command),
+        Command::Dead(command) => dead::dead(&command),
         Command::Gen(args) => generate(&args),
     };
     match result {

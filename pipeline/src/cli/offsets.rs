@@ -4,6 +4,7 @@ use super::output::{grouped, line};
 use super::table::Table;
 use super::{Failure, session};
 use crate::data_dir::DataDir;
+use crate::deliver;
 use crate::error::JobError;
 use crate::flow;
 use crate::generations::{Registry, Standing};
@@ -117,9 +118,9 @@ fn read(dir: &DataDir) -> Result<Vec<Row>, Failure> {
     let stores = Shared::new(8 << 20);
     let mut rows = Vec::new();
     for stage in StageId::ALL {
-        let mut generations = vec![if stage.is_source() { 1 } else { registry.runs(published, stage) }];
+        let mut generations = vec![if stage.folds() { registry.runs(published, stage) } else { 1 }];
         let candidates = registry.all().into_iter().filter(|(_, s)| *s == Standing::Candidate);
-        generations.extend(candidates.filter(|(g, _)| stage >= g.from).map(|(g, _)| g.id));
+        generations.extend(candidates.filter(|(g, _)| stage.folds() && stage >= g.from).map(|(g, _)| g.id));
         for generation in generations {
             for task in dir.tasks_of(stage) {
                 rows.extend(row(dir, &registry, &log, &stores, task.in_generation(generation))?);
@@ -140,7 +141,11 @@ fn row(
     if !path.exists() {
         return Ok(None);
     }
-    let Some(meta) = Store::open_read_only(&path, stores)?.meta()? else { return Ok(None) };
+    let store = Store::open_read_only(&path, stores)?;
+    let Some(meta) = store.meta()? else { return Ok(None) };
+    if task.stage == StageId::Deliver {
+        return delivery(&store, &**log, task);
+    }
     let end = flow::FLOW.iter().find(|s| s.id == task.stage).map(|stage| {
         let line = registry.line(task.generation, stage.reads);
         let start = Start { position: meta.position, marks: meta.marks.clone() };
@@ -158,5 +163,19 @@ fn row(
         lag: end.map_or(0, |end| end.saturating_sub(meta.position)),
         minimal_successful_offset: meta.position,
         checkpoint: newest.map(|m| m.to_string()),
+    }))
+}
+
+fn delivery(store: &Store, log: &dyn Log, task: Producer) -> Result<Option<Row>, JobError> {
+    let standing = deliver::standing(store, log, u32::from(task.partition))?;
+    Ok(standing.map(|(position, end, minimal_successful_offset)| Row {
+        stage: task.stage.name(),
+        partition: task.partition,
+        generation: task.generation,
+        position,
+        end: Some(end),
+        lag: end.saturating_sub(position),
+        minimal_successful_offset,
+        checkpoint: None,
     }))
 }

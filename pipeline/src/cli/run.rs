@@ -236,6 +236,7 @@ fn options_of(config: &Config) -> Result<JobOptions, JobError> {
         },
         after_outage: false,
         maintenance: false,
+        deliver: config.deliver.clone(),
     })
 }
 

@@ -36,6 +36,7 @@ impl Checker<'_> {
         self.horizon();
         self.addresses();
         self.paths_given();
+        self.delivery();
         self.sources(if on_disk { files::real } else { files::tidy });
     }
 
@@ -113,6 +114,42 @@ impl Checker<'_> {
         }
     }
 
+    fn delivery(&mut self) {
+        let Some(deliver) = &self.config.deliver else { return };
+        let url = &deliver.url;
+        if !is_http(url) {
+            let message = match url.as_str() {
+                "" => {
+                    "`deliver.url` is missing or empty; give it the address of the account system.".to_owned()
+                }
+                _ => format!(
+                    "`deliver.url` is {url:?}; write it as http://host:port/path or https://host/path."
+                ),
+            };
+            self.blame(&["deliver.url", "deliver"], message);
+        }
+        if deliver.backoff > deliver.backoff_max {
+            let (first, most) = (text(deliver.backoff), text(deliver.backoff_max));
+            self.blame(
+                &["deliver.backoff", "deliver.backoff_max"],
+                format!(
+                    "`deliver.backoff` ({first}) is longer than `deliver.backoff_max` ({most}); \
+                     set it to {most} or less."
+                ),
+            );
+        }
+        if deliver.slow_at > deliver.pause_at {
+            let (slow, pause) = (deliver.slow_at, deliver.pause_at);
+            self.blame(
+                &["deliver.slow_at", "deliver.pause_at"],
+                format!(
+                    "`deliver.slow_at` ({slow}) is more than `deliver.pause_at` ({pause}); \
+                     set it to {pause} or less."
+                ),
+            );
+        }
+    }
+
     fn paths_given(&mut self) {
         let config = self.config;
         for (key, path) in files::named(config) {
@@ -149,6 +186,12 @@ impl Checker<'_> {
             }
         }
     }
+}
+
+/// Whether it is an address that can be posted to.
+fn is_http(url: &str) -> bool {
+    let uri: Option<ureq::http::Uri> = url.parse().ok();
+    uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
 }
 
 /// Whether one of the two could not listen. Port 0 is a free port for each.

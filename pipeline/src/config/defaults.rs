@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{
-    Accounts, AntiBrush, AntiFraud, Checkpoints, ClockKind, Compression, Config, Listen, Log, LogKind, State,
-    Time,
+    Accounts, AntiBrush, AntiFraud, Checkpoints, ClockKind, Compression, Config, Deliver, Listen, Log,
+    LogKind, State, Time,
 };
 
 const MINUTE: u64 = 60;
@@ -27,6 +27,7 @@ impl Default for Config {
             anti_fraud: AntiFraud::default(),
             state: State::default(),
             log: Log::default(),
+            deliver: None,
         }
     }
 }
@@ -86,6 +87,21 @@ impl Default for Log {
             compression: Compression::Lz4,
             segment_mb: 128,
             sync_interval: Duration::from_millis(5),
+        }
+    }
+}
+
+impl Default for Deliver {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            batch: 500,
+            timeout: Duration::from_secs(5),
+            max_attempts: 10,
+            backoff: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(5 * MINUTE),
+            slow_at: 10_000,
+            pause_at: 50_000,
         }
     }
 }

@@ -59,6 +59,8 @@ pub struct Config {
     pub state: State,
     /// The `[log]` section.
     pub log: Log,
+    /// The `[deliver]` section, if there is one.
+    pub deliver: Option<Deliver>,
 }
 
 /// One `[[source]]`: where clicks are read from.
@@ -176,6 +178,35 @@ pub struct Log {
     /// How long a group commit may gather, 0ms to 1s (default 5ms).
     #[serde(deserialize_with = "values::duration_within::<_, 0, 1000>")]
     pub sync_interval: Duration,
+}
+
+/// `[deliver]`: the account system that the published outcomes are posted to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a section")]
+pub struct Deliver {
+    /// Where they are posted to, over http or https; required.
+    pub url: String,
+    /// Records a request, 1 to 10000 (default 500).
+    #[serde(deserialize_with = "values::whole::<_, _, 1, 10_000>")]
+    pub batch: usize,
+    /// How long a request may take, 10ms to 10m (default 5s).
+    #[serde(deserialize_with = "values::duration_within::<_, 10, 600_000>")]
+    pub timeout: Duration,
+    /// How often a record is tried before it is a dead letter, 1 to 1000 (default 10).
+    #[serde(deserialize_with = "values::whole::<_, _, 1, 1000>")]
+    pub max_attempts: u32,
+    /// How long to wait after the first failure; doubled with each one (default 1s).
+    #[serde(deserialize_with = "values::duration_within::<_, 1, 86_400_000>")]
+    pub backoff: Duration,
+    /// How long to wait at most (default 5m).
+    #[serde(deserialize_with = "values::duration_within::<_, 1, 86_400_000>")]
+    pub backoff_max: Duration,
+    /// Unfinished records at which the source is slowed (default 10000).
+    #[serde(deserialize_with = "values::whole::<_, _, 1, 1_000_000_000>")]
+    pub slow_at: u64,
+    /// Unfinished records at which the source is paused (default 50000).
+    #[serde(deserialize_with = "values::whole::<_, _, 1, 1_000_000_000>")]
+    pub pause_at: u64,
 }
 
 pub use values::{ClockKind, Compression, LogKind};

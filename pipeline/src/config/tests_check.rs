@@ -66,6 +66,22 @@ fn other_contradictions() {
 }
 
 #[test]
+fn where_and_how_to_deliver() {
+    assert_eq!(
+        refused("[deliver]\nbackoff = '2s'\nbackoff_max = '1s'\nslow_at = 60000\n"),
+        "weir.toml:1: `deliver.url` is missing or empty; give it the address of the account system.\n\
+         weir.toml:2: `deliver.backoff` (2s) is longer than `deliver.backoff_max` (1s); set it to 1s or less.\n\
+         weir.toml:4: `deliver.slow_at` (60000) is more than `deliver.pause_at` (50000); \
+         set it to 50000 or less."
+    );
+    for url in ["accounts.example.com", "ftp://accounts", "http://", "http:// x"] {
+        let said = refused(&format!("deliver.url = '{url}'"));
+        assert!(said.contains("write it as http://host:port/path"), "{url}: {said}");
+    }
+    assert!(Config::parse("weir.toml", "deliver.url = 'http://127.0.0.1:8080'").is_ok());
+}
+
+#[test]
 fn the_same_address() {
     assert_eq!(
         refused("[listen]\nmetrics = '127.0.0.1:9465'"),

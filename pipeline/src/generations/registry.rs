@@ -272,7 +272,7 @@ impl Registry {
     /// The generation that appends to a topic now, in the line of `id`.
     pub fn writes(&self, id: u32, topic: Topic) -> u32 {
         match topic {
-            Topic::Raw | Topic::Adjustments => 1,
+            Topic::Raw | Topic::Adjustments | Topic::Retry | Topic::Dead => 1,
             Topic::Notices => self.runs(id, StageId::PostProcess),
             Topic::Dropped => self.runs(id, StageId::AntiBrush),
             Topic::Clean | Topic::Judged | Topic::Charges => self.runs(id, flow::maker(topic)),

@@ -10,6 +10,7 @@ use super::follow::Files;
 use super::gate::Gate;
 use super::plan::{CollectState, Plan, Slice};
 use super::reader;
+use crate::deliver::{Level, Pressure};
 use crate::error::JobError;
 use crate::flow::COLLECT_WRITES;
 use crate::log::Log;
@@ -32,6 +33,8 @@ const IN_FLIGHT: usize = 4;
 const ENOUGH: u64 = 80_000;
 /// How often growing files are looked at.
 const POLL: Duration = Duration::from_millis(100);
+/// How long a source that is slowed waits after each turn.
+const SLOWED: Duration = Duration::from_secs(1);
 /// How often new files are looked for.
 const DISCOVER: Duration = Duration::from_secs(1);
 /// A jump of the wall clock that is taken for an error, in hours.
@@ -49,6 +52,8 @@ pub struct CollectOptions {
     pub after_outage: bool,
     /// Whether to take in nothing but what was planned before, and send only ticks that are wanted.
     pub maintenance: bool,
+    /// How much undelivered records hold it back.
+    pub pressure: Arc<Pressure>,
 }
 
 /// Shared with the job.
@@ -187,9 +192,11 @@ impl CollectTask {
     }
 
     fn plan_live(&mut self) -> Result<Option<Plan>, JobError> {
-        let found = self.discover()?;
+        // Ticks go on while nothing is taken in.
+        let paused = self.options.pressure.level() == Level::Paused;
+        let found = if paused { Vec::new() } else { self.discover()? };
         let known: Vec<_> = self.state.files.iter().chain(&found).cloned().collect();
-        let slices = self.files.grown(&known)?;
+        let slices = if paused { Vec::new() } else { self.files.grown(&known)? };
         let minute_passed = !self.options.event_time && Minute::of_ms(now_ms()).0 > self.state.last_tick;
         if slices.is_empty() && found.is_empty() && !minute_passed {
             return Ok(None);
@@ -359,7 +366,12 @@ impl Work for CollectTask {
                 return Ok(finish(self.checkpoints.begin(&self.store, &self.meta)?));
             }
             Need::Turn(_) => match self.next_plan()? {
-                Some(plan) => self.carry_out(plan)?,
+                Some(plan) => {
+                    self.carry_out(plan)?;
+                    if self.options.pressure.level() > Level::Free {
+                        self.next_poll = Instant::now() + SLOWED;
+                    }
+                }
                 None => self.next_poll = Instant::now() + POLL,
             },
             Need::Nothing => {}

@@ -96,6 +96,18 @@ const ADJUSTMENT: &[Field] = &[
     Field::new("reason", Text),
 ];
 
+const LETTER: &[Field] = &[
+    Field::new("time_ms", Time),
+    Field::new("fate", Text),
+    Field::new("id", Text),
+    Field::new("guid", Text),
+    Field::new("advertiser_id", Number),
+    Field::new("at_stake_nanos", Money),
+    Field::new("attempt", Number),
+    Field::new("next_time_ms", Time),
+    Field::new("reason", Text),
+];
+
 /// Where a record stands; in JSON within `provenance`.
 pub const PLACE: [Field; 2] = [Field::new("partition", Number), Field::new("offset", Number)];
 
@@ -111,6 +123,7 @@ pub fn fields(topic: Topic) -> Vec<Field> {
         Topic::Dropped => [DROPPED, EVENT].concat(),
         Topic::Notices => NOTICE.to_vec(),
         Topic::Adjustments => ADJUSTMENT.to_vec(),
+        Topic::Retry | Topic::Dead => LETTER.to_vec(),
     }
 }
 
@@ -143,6 +156,10 @@ pub fn table_fields(topic: Topic) -> Vec<Field> {
         Topic::Dropped => &["event_time_ms", "stage", "reason", "kind", "user_id", "ip", "ad_id", "detail"],
         Topic::Notices => &["event_time_ms", "notice", "advertiser_id", "balance_nanos"],
         Topic::Adjustments => &["event_time_ms", "adjustment", "advertiser_id", "amount_nanos", "reason"],
+        Topic::Retry => {
+            &["time_ms", "id", "advertiser_id", "at_stake_nanos", "attempt", "next_time_ms", "reason"]
+        }
+        Topic::Dead => &["time_ms", "fate", "id", "advertiser_id", "at_stake_nanos", "attempt", "reason"],
     };
     let all = fields(topic);
     names.iter().filter_map(|name| all.iter().find(|f| f.name == *name)).copied().collect()

@@ -4,8 +4,8 @@ use super::{Found, Personal};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use weir_proto::{
-    Adjustment, Billing, Charge, ChargeRef, Event, EventKind, Nanos, Outcome, Producer, Provenance, Record,
-    Topic,
+    Adjustment, Billing, Charge, ChargeRef, Event, EventKind, Letter, MessageId, Nanos, Outcome, Producer,
+    Provenance, Record, Topic,
 };
 
 /// Where a record comes from and stands.
@@ -64,14 +64,28 @@ pub enum Row {
 impl Row {
     /// Shows a record of a topic.
     pub fn new(topic: Topic, found: &Found<'_>, personal: &Personal) -> Self {
+        let head = &found.head;
+        let topic = topic.of(head.producer.generation);
+        let id = MessageId { topic, partition: head.partition, offset: found.offset };
+        Self::at(&id, head.producer, found.provenance, &found.record, personal)
+    }
+
+    /// Shows a record that stands at a place.
+    pub fn at(
+        id: &MessageId,
+        producer: Producer,
+        provenance: Provenance,
+        record: &Record<'_>,
+        personal: &Personal,
+    ) -> Self {
         let place = Place {
-            topic,
-            partition: found.head.partition,
-            offset: found.offset,
-            producer: found.head.producer.into(),
-            provenance: found.provenance,
+            topic: id.topic.topic,
+            partition: id.partition,
+            offset: id.offset,
+            producer: producer.into(),
+            provenance,
         };
-        match &found.record {
+        match record {
             Record::Charge(charge) => Row::Charge(Box::new(charge_line(charge, place))),
             other => Row::Other(value_of(other, place, personal)),
         }
@@ -125,6 +139,7 @@ fn value_of(record: &Record<'_>, place: Place, personal: &Personal) -> Value {
             "event_time_ms": notice.event_time_ms,
         })),
         Record::Adjustment(adjustment) => adjustment_fields(adjustment),
+        Record::Retry(letter) | Record::Dead(letter) => letter_fields(letter),
         Record::Dropped(dropped) => {
             let mut fields = object(json!({
                 "guid": null,
@@ -158,6 +173,20 @@ fn adjustment_fields(a: &Adjustment<'_>) -> Map<String, Value> {
         "original": charge(a.original),
         "new": charge(a.new),
         "event_time_ms": a.event_time_ms,
+    }))
+}
+
+fn letter_fields(letter: &Letter<'_>) -> Map<String, Value> {
+    object(json!({
+        "time_ms": letter.time_ms,
+        "fate": letter.fate.name(),
+        "id": letter.id.to_string(),
+        "guid": letter.guid.to_string(),
+        "advertiser_id": letter.advertiser_id,
+        "at_stake_nanos": letter.at_stake,
+        "attempt": letter.attempt,
+        "next_time_ms": (letter.next_time_ms > 0).then_some(letter.next_time_ms),
+        "reason": letter.reason,
     }))
 }
 

@@ -1,0 +1,99 @@
+//! The account system as it is seen over HTTP: one POST for a batch, and what its answer means.
+
+use super::message::Line;
+use super::split::Answer;
+use crate::config::Deliver;
+
+/// The most of an answer that is kept as a reason, in bytes.
+const REASON: u64 = 300;
+
+/// Posts batches.
+pub struct Client {
+    agent: ureq::Agent,
+    url: String,
+}
+
+impl Client {
+    /// Of the account system that the configuration names.
+    pub fn new(options: &Deliver) -> Self {
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(options.timeout))
+            .http_status_as_error(false)
+            // A redirect is an answer that says nothing of the records; money goes where it is told to go.
+            .max_redirects(0)
+            .proxy(None)
+            .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Client { agent: config.into(), url: options.url.clone() }
+    }
+
+    /// Posts a batch, and says what its answer means for all of it.
+    pub fn post(&self, lines: &[Line]) -> Answer {
+        let body: Vec<u8> = lines.iter().flat_map(|line| &line.json).copied().collect();
+        let request = self
+            .agent
+            .post(&self.url)
+            .header("Content-Type", "application/x-ndjson")
+            .header("Idempotency-Key", idempotency_key(lines));
+        match request.send(&body[..]) {
+            Ok(mut answer) => {
+                let status = answer.status();
+                if status.is_success() {
+                    return Answer::Accepted;
+                }
+                let said = answer.body_mut().with_config().limit(REASON).lossy_utf8(true).read_to_string();
+                let reason = format!("{status}: {}", plain(&said.unwrap_or_default()));
+                classify(status.as_u16(), reason.trim_end_matches([':', ' ']).to_owned())
+            }
+            Err(error) => Answer::Failed(error.to_string()),
+        }
+    }
+}
+
+/// What a status that is no success means: the record is wrong, or the reason lies outside of it.
+fn classify(status: u16, reason: String) -> Answer {
+    match status {
+        408 | 425 | 429 => Answer::Failed(reason),
+        400..=499 => Answer::Refused(reason),
+        _ => Answer::Failed(reason),
+    }
+}
+
+/// The same for the same records in the same order.
+fn idempotency_key(lines: &[Line]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for line in lines {
+        hasher.update(line.id.as_bytes()).update(b"\n");
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
+}
+
+/// On one line, without what would steer a terminal.
+fn plain(text: &str) -> String {
+    text.trim().replace(char::is_control, " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_wrong_record_is_the_records_fault() {
+        let is_refused = |status| matches!(classify(status, String::new()), Answer::Refused(_));
+        for status in [400, 404, 409, 413, 422, 499] {
+            assert!(is_refused(status), "{status}");
+        }
+        for status in [301, 408, 425, 429, 500, 502, 503, 504, 599] {
+            assert!(!is_refused(status), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_key_belongs_to_its_records() {
+        let line = |id: &str| Line { id: id.to_owned(), json: Vec::new() };
+        let (one, two) = (line("charges/1/0/1"), line("charges/1/0/2"));
+        let both = idempotency_key(&[one.clone(), two.clone()]);
+        assert_eq!(both, idempotency_key(&[one.clone(), two]));
+        assert_ne!(both, idempotency_key(&[one]));
+    }
+}
