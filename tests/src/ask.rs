@@ -1,11 +1,25 @@
 //! Asking `weir` about a data directory: the commands that look at generations and cuts, or change them.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::process::{Done, Weir, weir};
+
+/// How long something may take that takes a moment.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Waits until something is so.
+#[track_caller]
+pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
 
 /// Starts `weir` with these words for a data directory.
 pub fn start_ask(data_dir: &Path, words: &[&str]) -> Weir {

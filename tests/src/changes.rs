@@ -51,6 +51,15 @@ pub struct Adjustment {
     pub amount_nanos: Nanos,
     /// Why it was posted.
     pub reason: String,
+    /// Who posted it.
+    pub provenance: Poster,
+}
+
+/// For which generation something was posted.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Poster {
+    /// Its number.
+    pub generation: u32,
 }
 
 impl Comparison {

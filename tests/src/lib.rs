@@ -28,7 +28,7 @@ mod tree;
 mod windows;
 
 pub use ad::{Ad, accounts_csv};
-pub use ask::{Generation, ask, ask_json, cuts, generations, minutes_of, start_ask};
+pub use ask::{Generation, ask, ask_json, cuts, generations, minutes_of, start_ask, wait_for};
 pub use audit::{Audit, assert_sound, assert_summary, run_soundly};
 pub use bill::bill;
 pub use bursts::Bursts;
@@ -42,5 +42,5 @@ pub use line::Line;
 pub use longrun::LongRun;
 pub use process::{Done, LIMIT, Weir, weir};
 pub use scratch::{Rng, Scratch, free_port, now_ms};
-pub use taps::{Charge, Dropped, Nanos, Taps, count, tap};
+pub use taps::{Charge, Dropped, Nanos, Taps, count, records, tap};
 pub use tree::{copy_tree, flip, tree};

@@ -118,6 +118,13 @@ impl Line {
         Taps { charges: self.records("charges"), dropped: self.records("dropped") }
     }
 
+    /// The same up to the tick of a minute of each task.
+    pub fn taps_until(&self, minute: &str) -> Taps {
+        let mut line = self.clone();
+        line.0.values_mut().for_each(|sent| sent.truncate(behind(sent, minutes_of(minute))));
+        line.taps()
+    }
+
     fn records<T: serde::de::DeserializeOwned>(&self, topic: &str) -> Vec<T> {
         let all = self.0.iter().filter(|((t, ..), _)| *t == topic).flat_map(|(_, sent)| sent);
         let records = all.filter(|s| s.tick.is_none());

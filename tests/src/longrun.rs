@@ -4,6 +4,9 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
+use crate::ask::{ask_json, wait_for};
 use crate::input::Input;
 use crate::process::{Done, Weir, weir};
 use crate::scratch::{Scratch, free_port};
@@ -141,6 +144,31 @@ impl LongRun {
             self.assert_alive();
             assert!(Instant::now() < deadline, "{} records of {lines} lines", self.records());
             std::thread::sleep(POLL);
+        }
+    }
+
+    /// Waits until so many lines are taken in.
+    #[track_caller]
+    pub fn wait_until_taken(&mut self, lines: usize) {
+        let taken = || count("raw", &self.data_dir).unwrap_or(0);
+        wait_for(&format!("{lines} lines to be taken in"), || taken() >= lines);
+        assert_eq!(taken(), lines, "more was taken in than there is");
+    }
+
+    /// Stops the job once so many lines are billed; what it reports then.
+    #[track_caller]
+    pub fn finish(&mut self, lines: usize) -> Value {
+        let deadline = Instant::now() + CATCH_UP;
+        loop {
+            self.wait_until_taken(lines);
+            std::thread::sleep(3 * POLL);
+            self.stop("TERM");
+            let report: Value = ask_json(&self.data_dir, &["report", "--top", "1000"]);
+            if report["conserved"] == true && report["events"] == lines {
+                return report;
+            }
+            assert!(Instant::now() < deadline, "not all is billed: {report}");
+            self.start();
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use weir_tests::{
     Generation, Input, Line, LongRun, Rng, Scratch, Taps, Traffic, ask, ask_json, assert_sound, count, cuts,
-    generations, start_ask,
+    generations, start_ask, wait_for,
 };
 
 const STAGES: [&str; 4] = ["anti-brush", "anti-fraud", "deduct", "post-process"];
@@ -138,7 +138,8 @@ impl Rewound {
                 false => drop(ask(self.job.data_dir(), &["generation", "drop", &id]).ok()),
             }
         }
-        self.wait_for("the promotion to be settled", |all| !all.iter().any(|g| g.is(&["promoting"])));
+        let settled = || !generations(self.job.data_dir()).iter().any(|g| g.is(&["promoting"]));
+        wait_for("the promotion to be settled", settled);
     }
 
     /// Until it has caught up that is refused.
@@ -155,36 +156,10 @@ impl Rewound {
         }
     }
 
-    #[track_caller]
-    fn wait_for(&self, what: &str, is_so: impl Fn(&[Generation]) -> bool) {
-        let deadline = Instant::now() + LONG;
-        let mut all = generations(self.job.data_dir());
-        while !is_so(&all) {
-            assert!(Instant::now() < deadline, "waited in vain for {what}: {all:?}");
-            std::thread::sleep(POLL);
-            all = generations(self.job.data_dir());
-        }
-    }
-
     /// Writes the last share, waits until all lines are billed, and stops the job.
     fn take_in_all(&mut self) -> Vec<Generation> {
-        let rounds = self.traffic.feed.write_last();
-        rounds.join().unwrap();
-        let (lines, deadline) = (self.traffic.lines.len(), Instant::now() + LONG);
-        loop {
-            let taken = count("raw", self.job.data_dir()).unwrap_or(0);
-            assert!(taken <= lines, "{taken} records of {lines} lines");
-            if taken == lines {
-                break;
-            }
-            assert!(Instant::now() < deadline, "{taken} records of {lines} lines were taken in");
-            std::thread::sleep(POLL);
-        }
-        self.job.stop("TERM");
-        self.job.start();
-        self.job.wait_until_up();
-        self.wait_for("all to be billed", |all| all.iter().all(|g| g.lag == 0));
-        self.job.stop("TERM");
+        self.traffic.feed.write_last().join().unwrap();
+        self.job.finish(self.traffic.lines.len());
         generations(self.job.data_dir())
     }
 
