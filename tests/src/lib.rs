@@ -6,31 +6,44 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails at the place")]
 
 mod ad;
+mod ask;
 mod audit;
 mod bill;
+mod bursts;
+mod changes;
 mod compare;
 mod expect;
+mod feed;
 mod input;
 mod job;
 mod kills;
 mod ledger;
+mod line;
 mod longrun;
 mod process;
 mod rules;
 mod scratch;
 mod sink;
 mod taps;
+mod tree;
 mod windows;
 
 pub use ad::{Ad, accounts_csv};
+pub use ask::{Generation, ask, ask_json, cuts, generations, minutes_of, start_ask, wait_for};
 pub use audit::{Audit, assert_sound, assert_summary, run_soundly};
 pub use bill::bill;
+pub use bursts::Bursts;
+pub use changes::{Adjustment, Changes, Comparison, difference, money};
 pub use compare::{assert_same_charges, assert_same_dropped, assert_same_where_certain};
+pub use feed::{Feed, Traffic};
 pub use input::{Account, Event, Input};
 pub use job::{Dataset, Job, Summary};
 pub use kills::{Killed, finish_under_kills};
+pub use line::Line;
 pub use longrun::LongRun;
 pub use process::{Done, LIMIT, Weir, weir};
 pub use scratch::{Rng, Scratch, free_port, now_ms};
 pub use sink::{Mood, Sink};
 pub use taps::{Charge, Dropped, Nanos, Taps, count, tap};
+pub use taps::{Charge, Dropped, Nanos, Taps, count, records, tap};
+pub use tree::{copy_tree, flip, tree};

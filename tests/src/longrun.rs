@@ -4,6 +4,9 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
+use crate::ask::{ask_json, wait_for};
 use crate::input::Input;
 use crate::process::{Done, Weir, weir};
 use crate::scratch::{Scratch, free_port};
@@ -20,6 +23,7 @@ pub struct LongRun {
     data_dir: PathBuf,
     accounts: String,
     metrics: u16,
+    control: Option<u16>,
     weir: Option<Weir>,
     lines: Vec<String>,
 }
@@ -41,6 +45,7 @@ impl LongRun {
             data_dir,
             accounts: accounts.to_owned(),
             metrics,
+            control: None,
             weir: None,
             lines: Vec::new(),
         }
@@ -50,6 +55,24 @@ impl LongRun {
     pub fn configure(&self, sections: &str) {
         let config = std::fs::read_to_string(&self.config).unwrap();
         std::fs::write(&self.config, config + sections).unwrap();
+    }
+
+    /// Sets the number of partitions, before the first start.
+    pub fn set_partitions(&self, partitions: u32) {
+        self.reconfigure("partitions = 4\n", &format!("partitions = {partitions}\n"));
+    }
+
+    /// Turns the control service on.
+    pub fn open_control(&mut self) {
+        let port = free_port();
+        self.reconfigure("control = \"off\"", &format!("control = \"127.0.0.1:{port}\""));
+        self.control = Some(port);
+    }
+
+    fn reconfigure(&self, from: &str, to: &str) {
+        let config = std::fs::read_to_string(&self.config).unwrap();
+        assert!(config.contains(from), "no {from:?} in {config}");
+        std::fs::write(&self.config, config.replace(from, to)).unwrap();
     }
 
     /// The configuration file.
@@ -113,6 +136,42 @@ impl LongRun {
         }
     }
 
+    /// Waits until at least so many lines have led to a record.
+    #[track_caller]
+    pub fn wait_for_lines(&mut self, lines: usize) {
+        let deadline = Instant::now() + CATCH_UP;
+        while self.records() < lines {
+            self.assert_alive();
+            assert!(Instant::now() < deadline, "{} records of {lines} lines", self.records());
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Waits until so many lines are taken in.
+    #[track_caller]
+    pub fn wait_until_taken(&mut self, lines: usize) {
+        let taken = || count("raw", &self.data_dir).unwrap_or(0);
+        wait_for(&format!("{lines} lines to be taken in"), || taken() >= lines);
+        assert_eq!(taken(), lines, "more was taken in than there is");
+    }
+
+    /// Stops the job once so many lines are billed; what it reports then.
+    #[track_caller]
+    pub fn finish(&mut self, lines: usize) -> Value {
+        let deadline = Instant::now() + CATCH_UP;
+        loop {
+            self.wait_until_taken(lines);
+            std::thread::sleep(3 * POLL);
+            self.stop("TERM");
+            let report: Value = ask_json(&self.data_dir, &["report", "--top", "1000"]);
+            if report["conserved"] == true && report["events"] == lines {
+                return report;
+            }
+            assert!(Instant::now() < deadline, "not all is billed: {report}");
+            self.start();
+        }
+    }
+
     /// All expected lines and what came of them, for the audit.
     #[track_caller]
     pub fn result(&self) -> (Input, Taps) {
@@ -120,11 +179,13 @@ impl LongRun {
         (input, Taps::read(&self.data_dir))
     }
 
-    /// A process that has only just begun to start is ended by a signal like any other.
+    /// Waits until the job answers. One that has only just begun to start is ended by a signal like any
+    /// other process.
     #[track_caller]
-    fn wait_until_up(&mut self) {
+    pub fn wait_until_up(&mut self) {
         let deadline = Instant::now() + CATCH_UP;
-        while TcpStream::connect(("127.0.0.1", self.metrics)).is_err() {
+        let is_up = |port: u16| TcpStream::connect(("127.0.0.1", port)).is_ok();
+        while !is_up(self.metrics) || !self.control.is_none_or(is_up) {
             self.assert_alive();
             assert!(Instant::now() < deadline, "not up after {CATCH_UP:?}");
             std::thread::sleep(POLL);

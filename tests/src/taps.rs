@@ -113,7 +113,9 @@ fn start_tap(topic: &str, data_dir: &Path) -> Weir {
     Weir::start(command.arg(data_dir))
 }
 
-fn records<T: de::DeserializeOwned>(lines: impl BufRead) -> Vec<T> {
+/// What a tap printed, parsed.
+#[track_caller]
+pub fn records<T: de::DeserializeOwned>(lines: impl BufRead) -> Vec<T> {
     let parse = |line: std::io::Result<String>| {
         let line = line.unwrap();
         serde_json::from_str(&line).unwrap_or_else(|e| panic!("tap printed {line:?}: {e}"))
