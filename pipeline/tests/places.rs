@@ -122,13 +122,8 @@ impl World {
             let mut batch = BatchBuilder::default();
             batch.push(made.at, &[made.name.as_bytes()]);
             let producer = made.task.in_generation(if made.task == OUTSIDE { 1 } else { generation });
-            let batch = NewBatch {
-                producer,
-                first_seq: made.seq,
-                count: 1,
-                last: made.at,
-                bytes: batch.take(),
-            };
+            let batch =
+                NewBatch { producer, first_seq: made.seq, count: 1, last: made.at, bytes: batch.take() };
             let ticket = self.log.append(topic, 0, batch).unwrap().ticket;
             while !self.log.is_durable(topic, ticket) {
                 std::thread::yield_now();

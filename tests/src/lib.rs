@@ -44,6 +44,5 @@ pub use longrun::LongRun;
 pub use process::{Done, LIMIT, Weir, weir};
 pub use scratch::{Rng, Scratch, free_port, now_ms};
 pub use sink::{Mood, Sink};
-pub use taps::{Charge, Dropped, Nanos, Taps, count, tap};
 pub use taps::{Charge, Dropped, Nanos, Taps, count, records, tap};
 pub use tree::{copy_tree, flip, tree};

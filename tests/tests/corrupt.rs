@@ -71,7 +71,8 @@ fn a_damaged_checkpoint_is_named_and_not_begun_from() {
         assert_eq!(verified.code, Some(3), "{verified:?}");
         assert!(verified.stdout.contains(file.to_str().unwrap()), "{file:?} in {}", verified.stdout);
         ask(&copy, &["checkpoints", "verify", newest]).ok();
-        let other: Comparison = ask_json(&copy, &["replay", "--from", &whole.cuts[1], "--to", &whole.cuts[2]]);
+        let other: Comparison =
+            ask_json(&copy, &["replay", "--from", &whole.cuts[1], "--to", &whole.cuts[2]]);
         assert_eq!(other.result, "identical", "others can be used");
         ask(&copy, &["rewind", "--to", &whole.cuts[4], "--apply"]).ok();
     }
@@ -82,7 +83,8 @@ fn a_damaged_checkpoint_is_named_and_not_begun_from() {
 fn a_damaged_log_is_named_and_not_replayed() {
     let whole = Whole::new("corrupt-log");
     for topic in ["raw", "clean", "judged", "charges"] {
-        let segment = std::fs::read_dir(whole.data_dir.join("log").join(topic)).unwrap().next().unwrap().unwrap();
+        let segment =
+            std::fs::read_dir(whole.data_dir.join("log").join(topic)).unwrap().next().unwrap().unwrap();
         let file = PathBuf::from("log").join(topic).join(segment.file_name());
         let (copy, file) = whole.damaged(&format!("copy-{topic}"), &file);
         let rules = whole.scratch.write("new.toml", "[anti_fraud]\nmax_user_ad_minute = 2\n");
@@ -100,12 +102,17 @@ fn damaged_decisions_and_rules_are_named() {
     ask(&whole.data_dir, &["rewind", "--to", minute, "--stage", "deduct", "--apply"]).ok();
     let rules = std::fs::read_dir(whole.data_dir.join("rules")).unwrap().next().unwrap().unwrap();
     let rules = PathBuf::from("rules").join(rules.file_name());
-    for (n, file) in [PathBuf::from("control.log"), rules, PathBuf::from("state/2/cut.json")].iter().enumerate() {
+    for (n, file) in
+        [PathBuf::from("control.log"), rules, PathBuf::from("state/2/cut.json")].iter().enumerate()
+    {
         let (copy, file) = whole.damaged(&format!("copy-{n}"), file);
         names(&ask(&copy, &["replay", "--from", minute]), &file);
         names(&ask(&copy, &["rewind", "--to", minute, "--apply"]), &file);
         let dataset = Dataset {
-            files: vec![whole.scratch.path("traffic/events-0.ndjson"), whole.scratch.path("traffic/events-1.ndjson")],
+            files: vec![
+                whole.scratch.path("traffic/events-0.ndjson"),
+                whole.scratch.path("traffic/events-1.ndjson"),
+            ],
             accounts: whole.scratch.path("traffic/accounts.csv"),
         };
         names(&Job::new(&dataset, copy).partitions(2).start().wait(), &file);
@@ -165,7 +172,11 @@ fn lines() -> Vec<String> {
 }
 
 fn accounts() -> String {
-    accounts_csv(&[(1, 1_000_000_000, 150_000_000), (2, 100_000_000, 1_000_000_000), (3, 1_000_000_000, 1_000_000_000)])
+    accounts_csv(&[
+        (1, 1_000_000_000, 150_000_000),
+        (2, 100_000_000, 1_000_000_000),
+        (3, 1_000_000_000, 1_000_000_000),
+    ])
 }
 
 /// Fails unless it ended by saying which file is damaged.

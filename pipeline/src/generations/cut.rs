@@ -143,7 +143,9 @@ impl<'a> Cuts<'a> {
         let mut manifests = Vec::new();
         for task in self.tasks(found) {
             match self.checkpoints.manifest(task, found)? {
-                Some(manifest) if manifest.minute == minute || (1..minute.0).contains(&manifest.previous.0) => {
+                Some(manifest)
+                    if manifest.minute == minute || (1..minute.0).contains(&manifest.previous.0) =>
+                {
                     manifests.push(manifest);
                 }
                 _ => return Err(self.no_cut(minute)?),

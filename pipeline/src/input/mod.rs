@@ -153,7 +153,9 @@ impl LineReader {
     /// first record on that had no place before.
     fn leave_recorded(&mut self) -> Result<bool, JobError> {
         let Line::Anew(anew) = &*self.line else { return Ok(false) };
-        let Some(end) = anew.end(self.partition).filter(|end| self.position >= *end) else { return Ok(false) };
+        let Some(end) = anew.end(self.partition).filter(|end| self.position >= *end) else {
+            return Ok(false);
+        };
         let maker = |m: &&Mark| !m.producer.stage.is_source();
         let (mut tasks, mut first) = (0, u64::MAX);
         for mark in self.marks.iter().filter(maker) {
