@@ -50,5 +50,27 @@ fn restore(dir: &DataDir, task: Producer, path: &Path) -> Result<bool, JobError>
             Err(error) => tracing::error!("{error}"),
         }
     }
+    if task.generation > 1 && !task.stage.is_source() {
+        return from_cut(dir, task, path);
+    }
     Ok(false)
+}
+
+/// A generation without a good checkpoint of its own goes back to the cut that it was begun from.
+fn from_cut(dir: &DataDir, task: Producer, path: &Path) -> Result<bool, JobError> {
+    let cut = dir.read_cut(task.generation)?;
+    let gone = || {
+        JobError::Refused(format!(
+            "the store of {task} is gone, and no checkpoint is left that it could be made of: restore {} from a \
+             backup",
+            path.display()
+        ))
+    };
+    let manifest = cut.of(task.task()).ok_or_else(gone)?;
+    dir.checkpoints().restore(manifest, path).map_err(|error| {
+        tracing::error!("{error}");
+        gone()
+    })?;
+    tracing::warn!("{task} begins again from the cut of {}", manifest.minute);
+    Ok(true)
 }

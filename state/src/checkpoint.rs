@@ -186,11 +186,13 @@ impl CheckpointDir {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(StateError::io("read", &path)(e)),
         };
-        let sealed: Option<Sealed> = serde_json::from_slice(&text).ok();
-        sealed
-            .filter(|s| s.manifest.format == FORMAT && s.crc32c == checksum(&s.manifest))
-            .map(|s| Some(s.manifest))
-            .ok_or(StateError::Format { path, what: "a checkpoint manifest" })
+        match serde_json::from_slice::<Sealed>(&text) {
+            Ok(sealed) if sealed.crc32c == checksum(&sealed.manifest) => match sealed.manifest.format {
+                FORMAT => Ok(Some(sealed.manifest)),
+                _ => Err(StateError::Format { path, what: "a checkpoint manifest" }),
+            },
+            _ => Err(StateError::Damaged { path, problem: "its checksum is wrong" }),
+        }
     }
 
     /// Makes a store, in a directory that must not exist, of a checkpoint whose files are all as they

@@ -1,6 +1,7 @@
 //! `weir generation`.
 
 use super::output::{grouped, line};
+use super::progress::minutes_bar;
 use super::session::{self, Session};
 use super::table::Table;
 use super::{Failure, rewind};
@@ -157,8 +158,16 @@ fn promote(which: &Which) -> Result<(), Failure> {
 }
 
 fn wait_and_promote(session: &mut Session, id: u32) -> Result<Minute, Failure> {
-    // Opened only now, a job needs a moment to come to where it stood.
-    session.wait(id, |g, _| g.caught_up || g.standing != "candidate" || g.lag > 0)?;
+    // What is no candidate is refused with the reason.
+    let all = session.generations()?.generations;
+    if all.iter().any(|g| g.id == id && g.standing == "candidate") {
+        let bar = minutes_bar("catching up");
+        session.wait(id, |g, _| {
+            bar.set_message(Minute(g.minute).to_string());
+            g.caught_up || g.standing != "candidate"
+        })?;
+        bar.finish_and_clear();
+    }
     rewind::promote(session, id)
 }
 

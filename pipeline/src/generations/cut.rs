@@ -114,15 +114,19 @@ impl<'a> Cuts<'a> {
         };
         let mut generations = BTreeSet::new();
         for task in self.tasks(minute) {
-            match self.checkpoints.manifest(task, minute)? {
-                Some(manifest) => {
+            match self.checkpoints.manifest(task, minute) {
+                Ok(Some(manifest)) => {
                     info.bytes += manifest.bytes();
                     generations.insert(task.generation);
                     if manifest.previous.0 > 0 {
                         info.stands_for_from = Minute(manifest.previous.0 + 1);
                     }
                 }
-                None => info.missing.push(task.task().to_string()),
+                Ok(None) => info.missing.push(task.task().to_string()),
+                Err(error) => {
+                    tracing::warn!("{error}");
+                    info.missing.push(format!("{} (damaged)", task.task()));
+                }
             }
         }
         info.complete = info.missing.is_empty();

@@ -51,6 +51,8 @@ struct Known {
     /// The tick at which it ended, when another one took over.
     ended_at: Option<Minute>,
     ends: BTreeMap<Topic, Arc<OnceLock<Vec<u64>>>>,
+    /// Whether the one before has ended.
+    took_over: bool,
     cut: Arc<Cut>,
 }
 
@@ -160,7 +162,7 @@ impl Registry {
 
     /// Whether the end of what a promoted generation follows is known.
     pub fn has_ends(&self, id: u32) -> bool {
-        self.inner().known.get(&id).is_some_and(|k| k.ends.values().all(|cell| cell.get().is_some()))
+        self.inner().known.get(&id).is_some_and(|k| k.took_over)
     }
 
     /// The cut that a generation was begun from.
@@ -319,6 +321,7 @@ fn apply(inner: &mut Inner, entry: &Entry, cut: Cut) {
                 standing: if generation.id == 1 { Standing::Published } else { Standing::Candidate },
                 promoted_at: None,
                 ended_at: None,
+                took_over: false,
                 ends: topics.map(|t| (t, Arc::default())).collect(),
                 cut: Arc::new(cut),
                 generation: generation.clone(),
@@ -335,7 +338,8 @@ fn apply(inner: &mut Inner, entry: &Entry, cut: Cut) {
             }
         }
         Entry::Ended { generation, ends } => {
-            if let Some(known) = inner.known.get(generation) {
+            if let Some(known) = inner.known.get_mut(generation) {
+                known.took_over = true;
                 for (topic, ends) in ends {
                     // Said again after a crash, it is the same.
                     known.ends.get(topic).map(|cell| cell.set(ends.clone()).is_ok());

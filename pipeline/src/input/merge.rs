@@ -8,7 +8,7 @@
 use super::content::Content;
 use super::line::Anew;
 use super::scan::{Head, Scan};
-use super::{Line, LineReader, Start};
+use super::{Line, LineReader};
 use crate::error::JobError;
 use crate::log::Log;
 use std::sync::Arc;
@@ -22,30 +22,52 @@ const AT_A_TIME: u64 = 4_096;
 pub(super) enum Places {
     First(Scan),
     Anew { reader: Box<LineReader>, from: u64 },
+    /// Of a line that was begun anew only behind: those of its base, up to where its readers stood then.
+    Before { base: Box<Places>, until: u64, anew: Box<dyn FnOnce() -> Places + Send> },
+    /// While one takes the place of another.
+    Nothing,
 }
 
 impl Places {
     pub(super) fn open(log: &Arc<dyn Log>, line: &Arc<Line>, partition: u32, from: u64) -> Self {
-        match &**line {
-            Line::First(id) => Places::First(Scan::new(log.clone(), *id, partition, from, AT_A_TIME)),
-            Line::Anew(anew) => {
-                let start = anew.start_before(partition, from);
-                let reader = LineReader::open(log.clone(), line.clone(), partition, start_at(start, from));
-                Places::Anew { reader: Box::new(reader), from }
-            }
+        let anew = match &**line {
+            Line::First(id) => return Places::First(Scan::new(log.clone(), *id, partition, from, AT_A_TIME)),
+            Line::Anew(anew) => anew,
+        };
+        let begun = anew.start(partition).position;
+        if from < begun {
+            let (log_, line) = (log.clone(), line.clone());
+            return Places::Before {
+                base: Box::new(Places::open(log, &anew.base, partition, from)),
+                until: begun,
+                anew: Box::new(move || Places::open(&log_, &line, partition, begun)),
+            };
         }
+        let start = anew.start_before(partition, from);
+        let reader = LineReader::open(log.clone(), line.clone(), partition, start);
+        Places::Anew { reader: Box::new(reader), from }
     }
 
     /// The next record with its place.
     pub(super) fn next(&mut self) -> Result<Option<(u64, Head)>, JobError> {
-        match self {
-            Places::First(scan) => Ok(scan.advance()?.map(|head| (head.offset, head))),
-            Places::Anew { reader, from } => loop {
-                match reader.advance()? {
+        loop {
+            match self {
+                Places::First(scan) => return Ok(scan.advance()?.map(|head| (head.offset, head))),
+                Places::Anew { reader, from } => match reader.advance()? {
                     Some((place, _)) if place < *from => {}
                     other => return Ok(other),
-                }
-            },
+                },
+                Places::Before { base, until, .. } => match base.next()? {
+                    Some((place, head)) if place < *until => return Ok(Some((place, head))),
+                    None if base.position() < *until => return Ok(None),
+                    _ => {
+                        if let Places::Before { anew, .. } = std::mem::replace(self, Places::Nothing) {
+                            *self = anew();
+                        }
+                    }
+                },
+                Places::Nothing => return Ok(None),
+            }
         }
     }
 
@@ -53,6 +75,8 @@ impl Places {
         match self {
             Places::First(scan) => scan.position(),
             Places::Anew { reader, .. } => reader.position(),
+            Places::Before { base, .. } => base.position(),
+            Places::Nothing => 0,
         }
     }
 
@@ -60,6 +84,8 @@ impl Places {
         match self {
             Places::First(scan) => scan.bytes(),
             Places::Anew { reader, .. } => reader.bytes(),
+            Places::Before { base, .. } => base.bytes(),
+            Places::Nothing => &[],
         }
     }
 
@@ -68,13 +94,10 @@ impl Places {
         match self {
             Places::First(scan) => scan.position() + scan.backlog(),
             Places::Anew { reader, .. } => reader.end(),
+            Places::Before { base, .. } => base.end(),
+            Places::Nothing => 0,
         }
     }
-}
-
-/// Before its line was begun anew, a reader reads the base: it starts there, whatever it knows.
-fn start_at(start: Start, place: u64) -> Start {
-    if start.position > place { Start { position: place, marks: Vec::new() } } else { start }
 }
 
 /// A place being filled.

@@ -15,7 +15,7 @@ pub use scan::{Head, Scan};
 
 use crate::error::JobError;
 use crate::log::Log;
-use merge::{Merge, Places, Step, nothing_of};
+use merge::{Merge, Step, nothing_of};
 use std::sync::Arc;
 use weir_proto::TopicId;
 use weir_state::Mark;
@@ -24,8 +24,8 @@ use weir_state::Mark;
 const AT_A_TIME: u64 = 16_384;
 
 enum Source {
-    /// The line before it was begun anew, up to a place: only the order of what stands there counts.
-    Before(Places, u64),
+    /// The line that it was begun from, up to where its readers stood then.
+    Before(Box<LineReader>, Start),
     /// Along the recorded line.
     Along(Box<Merge>),
     /// As it stands, with places counted from here.
@@ -56,8 +56,8 @@ impl LineReader {
             Line::Anew(anew) => match anew.end(partition) {
                 Some(end) if start.position >= end => direct(anew.id, end),
                 _ if start.position < anew.start(partition).position => {
-                    let places = Places::open(&log, &anew.base, partition, start.position);
-                    Source::Before(places, anew.start(partition).position)
+                    let base = LineReader::open(log.clone(), anew.base.clone(), partition, start.clone());
+                    Source::Before(Box::new(base), anew.start(partition))
                 }
                 _ => Source::Along(Box::new(Merge::open(&log, anew, partition, start.position))),
             },
@@ -67,12 +67,18 @@ impl LineReader {
 
     /// The next place: every place below is done. While a place is being filled it is that place.
     pub fn position(&self) -> u64 {
-        self.position
+        match &self.source {
+            Source::Before(base, _) => base.position(),
+            _ => self.position,
+        }
     }
 
     /// What was seen of each upstream task.
     pub fn marks(&self) -> &[Mark] {
-        &self.marks
+        match &self.source {
+            Source::Before(base, _) => base.marks(),
+            _ => &self.marks,
+        }
     }
 
     /// The topic that is written to now.
@@ -89,7 +95,7 @@ impl LineReader {
                 None => merge.places().end(),
             },
             (Source::Along(merge), Line::First(_)) => merge.places().end(),
-            (Source::Before(places, _), _) => places.end(),
+            (Source::Before(base, _), _) => base.end(),
         }
     }
 
@@ -110,17 +116,13 @@ impl LineReader {
                     Some(head) => (*base + head.offset, true, head),
                     None => return Ok(None),
                 },
-                Source::Before(places, until) => match places.next()? {
-                    Some((place, head)) if place < *until => {
-                        self.position = place + 1;
-                        return Ok(Some((place, head)));
-                    }
-                    _ if places.position() < *until => return Ok(None),
-                    _ => {
+                Source::Before(base, until) => {
+                    if base.has_come_to(until) {
                         self.begin();
                         continue;
                     }
-                },
+                    return base.advance();
+                }
                 Source::Along(merge) => match merge.next(&self.line, &self.marks)? {
                     Step::Record { place, done, head } => (place, done, head),
                     Step::Wait(place) => {
@@ -137,6 +139,15 @@ impl LineReader {
                 return Ok(Some((place, head)));
             }
         }
+    }
+
+    /// Whether it stands where another reader of the same records stood, or behind.
+    fn has_come_to(&self, start: &Start) -> bool {
+        let seen = |mark: &Mark| {
+            let own = self.marks().iter().find(|m| m.producer.task() == mark.producer.task());
+            own.is_some_and(|own| own.next_seq >= mark.next_seq)
+        };
+        self.position() >= start.position && start.marks.iter().all(seen)
     }
 
     /// The line begins anew here.
@@ -210,7 +221,7 @@ impl LineReader {
         match &self.source {
             Source::Direct(scan, _) => scan.bytes(),
             Source::Along(merge) => merge.bytes(),
-            Source::Before(places, _) => places.bytes(),
+            Source::Before(base, _) => base.bytes(),
         }
     }
 }

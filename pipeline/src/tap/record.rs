@@ -138,7 +138,7 @@ fn value_of(record: &Record<'_>, place: Place, personal: &Personal) -> Value {
             "balance_nanos": notice.balance,
             "event_time_ms": notice.event_time_ms,
         })),
-        Record::Adjustment(adjustment) => adjustment_fields(adjustment),
+        Record::Adjustment(adjustment) => adjustment_fields(adjustment, place.producer.generation),
         Record::Retry(letter) | Record::Dead(letter) => letter_fields(letter),
         Record::Dropped(dropped) => {
             let mut fields = object(json!({
@@ -157,7 +157,8 @@ fn value_of(record: &Record<'_>, place: Place, personal: &Personal) -> Value {
     Value::Object(fields)
 }
 
-fn adjustment_fields(a: &Adjustment<'_>) -> Map<String, Value> {
+/// The generation whose publication is the reason is that of the task that posted it.
+fn adjustment_fields(a: &Adjustment<'_>, published: u32) -> Map<String, Value> {
     let charge = |at: ChargeRef| match at.generation {
         0 => Value::Null,
         generation => json!({ "generation": generation, "partition": a.partition, "offset": at.offset }),
@@ -169,7 +170,7 @@ fn adjustment_fields(a: &Adjustment<'_>) -> Map<String, Value> {
         "amount_nanos": Nanos(a.after.0 - a.before.0),
         "before_nanos": a.before,
         "after_nanos": a.after,
-        "reason": format!("generation {} was published", a.new.generation),
+        "reason": format!("generation {published} was published"),
         "original": charge(a.original),
         "new": charge(a.new),
         "event_time_ms": a.event_time_ms,
