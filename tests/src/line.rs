@@ -94,7 +94,8 @@ impl Line {
     /// stood in the line that it followed, and that line ended there.
     #[track_caller]
     pub fn assert_repeats(&self, recorded: &Self, generation: &Generation) {
-        let (from, at) = (stage(&generation.from_stage), minutes_of(generation.promoted_at.as_ref().unwrap()));
+        let (from, at) =
+            (stage(&generation.from_stage), minutes_of(generation.promoted_at.as_ref().unwrap()));
         let tasks = |line: &Self| -> Vec<Task> { line.0.keys().cloned().collect() };
         assert_eq!(tasks(self), tasks(recorded), "the same tasks send something: {generation:?}");
         let mut compared = 0;
@@ -104,7 +105,11 @@ impl Line {
             }
             let now = &self.0[task];
             let (was, is) = (behind(before, at), behind(now, at));
-            assert_eq!(was, before.len(), "{task:?} went on behind the tick at which it ended: {generation:?}");
+            assert_eq!(
+                was,
+                before.len(),
+                "{task:?} went on behind the tick at which it ended: {generation:?}"
+            );
             assert_eq!(was, is, "{task:?} sent another number of records up to {at}: {generation:?}");
             let other = before[..was].iter().zip(now).find(|(a, b)| a != b);
             assert_eq!(other, None, "{task:?} sent something else: {generation:?}");

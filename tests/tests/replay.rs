@@ -15,7 +15,8 @@ const LIVE: &str = "\n[time]\nclock = \"events\"\n";
 #[test]
 fn the_same_rules_give_the_same_outputs_from_every_cut_and_change_nothing() {
     let scratch = Scratch::new("replay-same");
-    let options = ["--events", "30000", "--rate", "60", "--users", "2000", "--advertisers", "50", "--seed", "51"];
+    let options =
+        ["--events", "30000", "--rate", "60", "--users", "2000", "--advertisers", "50", "--seed", "51"];
     let dataset = Dataset::generate(&scratch, &options);
     let job = Job::new(&dataset, scratch.path("data")).partitions(4);
     job.run();
@@ -37,7 +38,8 @@ fn the_same_rules_give_the_same_outputs_from_every_cut_and_change_nothing() {
 #[test]
 fn a_replay_beside_a_running_job_is_identical() {
     let scratch = Scratch::new("replay-beside");
-    let options = ["--events", "30000", "--rate", "60", "--users", "2000", "--seed", "52", "--malformed-rate", "0"];
+    let options =
+        ["--events", "30000", "--rate", "60", "--users", "2000", "--seed", "52", "--malformed-rate", "0"];
     let traffic = Traffic::generate(&scratch, &options, 4, 0);
     let mut job = LongRun::new(&scratch, &traffic.feed.files(), &traffic.accounts);
     job.configure(LIVE);

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use weir_tests::{
-    Adjustment, Ad, Bursts, Changes, Comparison, Dataset, Job, Line, LongRun, Scratch, accounts_csv, ask, ask_json,
-    cuts, generations, money, records, tap, tree,
+    Ad, Adjustment, Bursts, Changes, Comparison, Dataset, Job, Line, LongRun, Scratch, accounts_csv, ask,
+    ask_json, cuts, generations, money, records, tap, tree,
 };
 
 /// 2026-03-10T08:00:00Z.
@@ -54,7 +54,8 @@ fn with_many_partitions_what_is_posted_is_what_was_reported() {
 #[test]
 fn a_rewind_of_a_finite_run_reports_what_it_posts_to_the_very_end() {
     let scratch = Scratch::new("rewind-end");
-    let options = ["--events", "60000", "--rate", "100", "--users", "2000", "--advertisers", "50", "--seed", "5"];
+    let options =
+        ["--events", "60000", "--rate", "100", "--users", "2000", "--advertisers", "50", "--seed", "5"];
     let dataset = Dataset::generate(&scratch, &options);
     let job = Job::new(&dataset, scratch.path("data")).partitions(4);
     job.run();
@@ -124,7 +125,9 @@ fn a_rewind_of_post_process_alone_leaves_no_task_behind() {
     ask(job.data_dir(), &["rewind", "--to", &cut, "--stage", "post-process", "--apply"]).ok();
     append(&log, &lines(600..900).concat());
     job.wait_until_taken(900);
-    weir_tests::wait_for("all tasks to have read all", || generations(job.data_dir()).iter().all(|g| g.lag == 0));
+    weir_tests::wait_for("all tasks to have read all", || {
+        generations(job.data_dir()).iter().all(|g| g.lag == 0)
+    });
     job.stop("TERM");
 }
 
@@ -141,7 +144,11 @@ fn while_a_candidate_pauses_it_nothing_is_taken_in() {
         job.start();
         job.wait_until_up();
         std::thread::sleep(std::time::Duration::from_millis(1_500));
-        assert_eq!(weir_tests::count("raw", job.data_dir()), Some(taken), "it is paused, after a restart too");
+        assert_eq!(
+            weir_tests::count("raw", job.data_dir()),
+            Some(taken),
+            "it is paused, after a restart too"
+        );
         ask(job.data_dir(), &["generation", end, &said["generation"].to_string()]).ok();
         job.wait_until_taken(taken + 50);
     }
@@ -249,7 +256,8 @@ fn books(data_dir: &Path) -> Value {
 fn traces(data_dir: &Path) -> Vec<PathBuf> {
     let files = ["log", "state", "checkpoints"].iter().flat_map(|name| tree(&data_dir.join(name)));
     let files = files.map(|(path, _)| path.parent().unwrap().to_owned());
-    let mut all: Vec<PathBuf> = files.filter(|path| !path.ends_with("state/2") && !path.ends_with("state/3")).collect();
+    let mut all: Vec<PathBuf> =
+        files.filter(|path| !path.ends_with("state/2") && !path.ends_with("state/3")).collect();
     all.dedup();
     all
 }
