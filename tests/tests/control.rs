@@ -35,14 +35,15 @@ fn it_tells_its_health_and_describes_itself() {
 }
 
 async fn look(address: String) -> (ServingStatus, Vec<String>) {
-    let mut health = HealthClient::connect(address.clone()).await.unwrap();
+    let channel = tonic::transport::Endpoint::from_shared(address).unwrap().connect().await.unwrap();
+    let mut health = HealthClient::new(channel.clone());
     let answer = health.check(HealthCheckRequest { service: SERVICE.to_owned() }).await.unwrap();
     let serving = answer.into_inner().status();
     let ask = ServerReflectionRequest {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
-    let mut reflection = ServerReflectionClient::connect(address).await.unwrap();
+    let mut reflection = ServerReflectionClient::new(channel);
     let answers = reflection.server_reflection_info(tokio_stream::once(ask)).await.unwrap();
     let answer = answers.into_inner().message().await.unwrap().unwrap();
     let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {

@@ -182,6 +182,23 @@ fn a_dropped_candidate_leaves_no_trace_and_what_cannot_be_promoted_is_refused() 
     assert_eq!(report(&job)["conserved"], true);
 }
 
+/// A lower stage goes back behind the minute from which the stages above it run anew, and then all of them
+/// to a minute in between.
+#[test]
+fn rewinds_to_minutes_between_other_rewinds_change_nothing() {
+    let scratch = Scratch::new("rewind-between");
+    let options =
+        ["--events", "30000", "--rate", "60", "--users", "2000", "--advertisers", "50", "--seed", "65"];
+    let dataset = Dataset::generate(&scratch, &options);
+    let job = Job::new(&dataset, scratch.path("data")).partitions(4);
+    job.run();
+    let (before, all) = (books(&job.data_dir), cuts(&job.data_dir));
+    for (to, stage) in [(&all[6], "deduct"), (&all[3], "post-process"), (&all[5], "deduct")] {
+        ask(&job.data_dir, &["rewind", "--to", to, "--stage", stage, "--apply"]).ok();
+        assert_eq!(books(&job.data_dir), before, "{stage} from {to}");
+    }
+}
+
 /// A job that has billed 600 lines of some minutes and runs on.
 fn running(scratch: &Scratch) -> (LongRun, PathBuf) {
     let log = scratch.write("front.log", lines(0..600).concat());

@@ -49,7 +49,7 @@ fn rewind_again_and_again(name: &str, partitions: u32, seed: u64, rounds: usize,
         rewound.add_account(round);
         let to = rewound.minute(round, last.as_ref());
         let stage = STAGES[(rewound.rng.bits() % 4) as usize];
-        if kills && rewound.rng.share() < 0.5 {
+        if kills && round % 2 == 1 {
             rewound.rewind_and_kill(&to, stage);
         } else {
             rewound.rewind(&to, stage);

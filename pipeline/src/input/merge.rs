@@ -21,9 +21,16 @@ const AT_A_TIME: u64 = 4_096;
 /// The records of a recorded line from a place on, as they stood there.
 pub(super) enum Places {
     First(Scan),
-    Anew { reader: Box<LineReader>, from: u64 },
+    Anew {
+        reader: Box<LineReader>,
+        from: u64,
+    },
     /// Of a line that was begun anew only behind: those of its base, up to where its readers stood then.
-    Before { base: Box<Places>, until: u64, anew: Box<dyn FnOnce() -> Places + Send> },
+    Before {
+        base: Box<Places>,
+        until: u64,
+        anew: Box<dyn FnOnce() -> Places + Send>,
+    },
     /// While one takes the place of another.
     Nothing,
 }
