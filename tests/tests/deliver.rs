@@ -150,7 +150,8 @@ fn a_dead_sink_pauses_the_source_and_nothing_else() {
     wait_for("the source to be free", || metric(port, "weir_source_pressure") == Some(0.0));
     let done = run.job.stop("TERM");
     for said in ["source is paused", "full speed"] {
-        assert_eq!(done.stderr.matches(said).count(), 1, "{said} in {}", done.stderr);
+        // Said once for each change; what is taken in at once afterwards may be another one.
+        assert!((1..=2).contains(&done.stderr.matches(said).count()), "{said} in {}", done.stderr);
     }
 }
 

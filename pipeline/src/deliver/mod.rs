@@ -16,6 +16,7 @@ mod message;
 mod pressure;
 mod published;
 mod split;
+mod state;
 mod task;
 mod unfinished;
 
@@ -33,6 +34,7 @@ use crate::status::TaskStatus;
 use couriers::Couriers;
 use dead::Mailbox;
 use published::Reading;
+use state::TaskState;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -94,10 +96,10 @@ pub fn open(
     let mut opened = Vec::new();
     for task in tasks {
         let store = Store::open(&dir.store(task), stores)?;
-        opened.push(task::Opening::new(options, task, store, log.clone(), registry.clone())?);
+        opened.push(TaskState::new(options, task, store, log.clone(), registry.clone())?);
     }
-    shared.statuses = opened.iter().map(task::Opening::status).collect();
-    shared.needs = Mutex::new(opened.iter().map(task::Opening::needs).collect());
+    shared.statuses = opened.iter().map(TaskState::status).collect();
+    shared.needs = Mutex::new(opened.iter().map(|state| state.needs(state.published.at())).collect());
     let shared = Arc::new(shared);
     let tasks =
         opened.into_iter().map(|o| -> Box<dyn Work> { Box::new(DeliverTask::new(o, shared.clone())) });

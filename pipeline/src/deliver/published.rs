@@ -58,6 +58,15 @@ impl Reading {
         Topic::Charges.of(self.generation)
     }
 
+    /// Whether a record is still to be read.
+    pub fn is_before(&self, id: &MessageId) -> bool {
+        let place = (id.topic.generation, id.offset);
+        match id.topic.topic {
+            Topic::Charges => place >= (self.generation, self.offset),
+            _ => id.offset >= self.adjustments,
+        }
+    }
+
     /// Published records behind it.
     pub fn unread(&self, log: &dyn Log, partition: u32) -> u64 {
         let behind = |topic, offset| log.high_watermark(topic, partition).saturating_sub(offset);
@@ -77,6 +86,20 @@ pub fn published_charges(registry: &Registry) -> Vec<(u32, Minute)> {
         }
     }
     all
+}
+
+/// The record that stands at a place, unless the log has let go of it.
+pub fn message_at(log: &Arc<EmbeddedLog>, id: &MessageId) -> Result<Option<Message>, JobError> {
+    if id.offset < log.start(id.topic, id.partition) {
+        return Ok(None);
+    }
+    let mut scan = Scan::new(log.clone(), id.topic, id.partition, id.offset, 1);
+    let head = scan.advance()?.filter(|head| head.offset == id.offset);
+    Ok(head.map(|head| message(*id, head, scan.bytes())))
+}
+
+fn message(id: MessageId, head: Head, bytes: &[u8]) -> Message {
+    Message { id, producer: head.producer, provenance: head.provenance, bytes: bytes.to_vec() }
 }
 
 /// Reads what is published.
@@ -176,12 +199,7 @@ impl Published {
     }
 
     fn message(&self, topic: TopicId, head: Head, bytes: &[u8]) -> Message {
-        Message {
-            id: MessageId { topic, partition: self.partition(), offset: head.offset },
-            producer: head.producer,
-            provenance: head.provenance,
-            bytes: bytes.to_vec(),
-        }
+        message(MessageId { topic, partition: self.partition(), offset: head.offset }, head, bytes)
     }
 
     fn tick(&mut self, minute: Minute) {

@@ -5,18 +5,17 @@
 //! unfinished records, dead letters and the reading position as one. After a crash, what was under way is
 //! sent again. Decisions of people are turns of their own, and do not wait for the account system.
 
+use super::Deliveries;
 use super::couriers::Reply;
 use super::dead::Ask;
-use super::letters::{DELIVER_WRITES, Letters, Verdict};
+use super::letters::Verdict;
 use super::pressure::Share;
-use super::published::{Published, Reading};
+use super::published::Reading;
 use super::split::Answer;
-use super::unfinished::{Backoff, DeadLetters, Unfinished, Waiting};
-use super::{Deliveries, Needs};
-use crate::config::Deliver;
+use super::state::TaskState;
+use super::unfinished::{Backoff, DeadLetters, Waiting};
 use crate::error::JobError;
-use crate::generations::Registry;
-use crate::log::{EmbeddedLog, Log};
+use crate::log::Log;
 use crate::outputs::Tickets;
 use crate::scheduler::{FollowUp, Need, Work};
 use crate::source::collect::now_ms;
@@ -24,8 +23,8 @@ use crate::status::TaskStatus;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
-use weir_proto::{Fate, MessageId, Producer};
-use weir_state::{Commit, Durability, Store, TaskMeta};
+use weir_proto::{Fate, MessageId};
+use weir_state::{Commit, Durability, Store};
 
 /// Records that a turn looks at, at most: ticks, and what another generation made of a time before.
 const LOOK: u64 = 16_384;
@@ -44,119 +43,31 @@ struct Uncommitted {
     decided: Vec<(Sender<Vec<MessageId>>, Vec<MessageId>)>,
 }
 
-/// A task that is opened, before it shares anything.
-pub struct Opening {
-    options: Deliver,
-    task: Producer,
-    log: Arc<EmbeddedLog>,
-    store: Store,
-    meta: TaskMeta,
-    published: Published,
-    unfinished: Unfinished,
-    letters: Letters,
-    status: Arc<TaskStatus>,
-}
-
-impl Opening {
-    /// Opens a task where it stopped.
-    pub fn new(
-        options: Option<&Deliver>,
-        task: Producer,
-        store: Store,
-        log: Arc<EmbeddedLog>,
-        registry: Arc<Registry>,
-    ) -> Result<Self, JobError> {
-        let partition = u32::from(task.partition);
-        let new = || TaskMeta::new(task, DELIVER_WRITES, usize::from(task.partition) + 1, 0);
-        let meta = store.meta()?.unwrap_or_else(new);
-        let published = Published::open(log.clone(), registry, partition, Reading::load(&store)?)?;
-        let end = log.high_watermark(published.at().charges(), partition);
-        let mut this = Opening {
-            options: options.cloned().unwrap_or_default(),
-            task,
-            status: Arc::new(TaskStatus::new(Some(end), &meta)),
-            unfinished: Unfinished::load(&store)?,
-            letters: Letters::new(log.clone(), task),
-            published,
-            log,
-            store,
-            meta,
-        };
-        this.redo()?;
-        show(&this.status, &this.unfinished, this.published.at(), &this.meta);
-        Ok(this)
-    }
-
-    /// What stands in `dead` counts, whether it was committed before a crash or not.
-    fn redo(&mut self) -> Result<(), JobError> {
-        let letters = self.letters.resume(&mut self.meta)?;
-        self.meta.commits += 1;
-        self.meta.position = self.published.at().offset;
-        let mut commit = Commit::new(self.meta.commits);
-        self.published.at().save(&mut commit);
-        commit.put_meta(&self.meta);
-        for (id, fate, attempt) in letters {
-            let dead = DeadLetters::get(&self.store, &id)?;
-            match (fate, self.unfinished.get(&id).cloned(), dead) {
-                (Fate::Dead, Some(waiting), _) => {
-                    DeadLetters::put(&Waiting { attempt, ..waiting }, &mut commit);
-                    self.unfinished.finish(&id, &mut commit);
-                }
-                (Fate::Retried, None, Some(dead)) => {
-                    DeadLetters::remove(&id, &mut commit);
-                    self.unfinished.put(Waiting { attempt: 0, next_ms: 0, ..dead }, &mut commit);
-                }
-                (Fate::Discarded, _, Some(_)) => DeadLetters::remove(&id, &mut commit),
-                // It is read again, or was committed.
-                _ => {}
-            }
-        }
-        Ok(self.store.commit(commit, Durability::Process)?)
-    }
-
-    /// What it shows of itself.
-    pub fn status(&self) -> Arc<TaskStatus> {
-        self.status.clone()
-    }
-
-    /// What it needs of the log.
-    pub(super) fn needs(&self) -> Needs {
-        needs(&self.unfinished, self.published.at(), &self.meta)
-    }
-}
-
-fn needs(unfinished: &Unfinished, reading: Reading, meta: &TaskMeta) -> Needs {
-    let end = meta.outputs[0].1.ends.last().copied().unwrap_or(0);
-    Needs { reading, retry: if unfinished.len() == 0 { end } else { 0 } }
-}
-
-fn show(status: &TaskStatus, unfinished: &Unfinished, reading: Reading, meta: &TaskMeta) {
-    status.unfinished_from(unfinished.lowest_charge(reading.generation));
-    status.committed(meta);
-}
-
 /// The task.
 pub struct DeliverTask {
-    opening: Opening,
+    own: TaskState,
     backoff: Backoff,
     shared: Arc<Deliveries>,
     /// As of the newest turn.
     reading: Reading,
     asked: Option<Asked>,
     uncommitted: Option<Uncommitted>,
+    /// Whether the newest batch failed.
+    is_failing: bool,
     share: Share,
 }
 
 impl DeliverTask {
     /// Begins to work.
-    pub fn new(opening: Opening, shared: Arc<Deliveries>) -> Self {
+    pub fn new(own: TaskState, shared: Arc<Deliveries>) -> Self {
         let this = DeliverTask {
-            backoff: Backoff::new(&opening.options),
-            reading: opening.published.at(),
-            opening,
+            backoff: Backoff::new(&own.options),
+            reading: own.published.at(),
+            own,
             shared,
             asked: None,
             uncommitted: None,
+            is_failing: false,
             share: Share::default(),
         };
         this.tell();
@@ -164,13 +75,13 @@ impl DeliverTask {
     }
 
     fn partition(&self) -> u32 {
-        u32::from(self.opening.task.partition)
+        u32::from(self.own.task.partition)
     }
 
     /// Says how much is unfinished.
     fn tell(&self) {
-        let (log, held) = (&*self.opening.log, self.opening.unfinished.len());
-        self.opening.status.sees(log.high_watermark(self.reading.charges(), self.partition()));
+        let (log, held) = (&*self.own.log, self.own.unfinished.len());
+        self.own.status.sees(log.high_watermark(self.reading.charges(), self.partition()));
         if self.shared.couriers.is_some() {
             let unread = self.reading.unread(log, self.partition());
             self.shared.pressure.tell(&self.share, held + unread, held);
@@ -180,15 +91,18 @@ impl DeliverTask {
     /// Hands a batch over, if there is one.
     fn hand_over(&mut self) -> Result<(), JobError> {
         let Some(couriers) = &self.shared.couriers else { return Ok(()) };
-        let (limit, mut budget) = (self.opening.options.batch, LOOK);
-        let mut batch = self.opening.unfinished.due(now_ms(), limit);
+        let (limit, mut budget) = (self.own.options.batch, LOOK);
+        let mut batch = self.own.unfinished.due(now_ms(), limit);
         while batch.len() < limit && !self.shared.pressure.is_full() {
-            let Some(message) = self.opening.published.next(&mut budget)? else { break };
-            self.opening.meta.tally.taken += 1;
+            let Some(message) = self.own.published.next(&mut budget)? else { break };
+            self.own.meta.tally.taken += 1;
+            if self.own.buried.remove(&message.id) {
+                continue;
+            }
             batch.push(Waiting { attempt: 0, next_ms: 0, message });
         }
         if batch.is_empty() {
-            if self.opening.published.at() != self.reading {
+            if self.own.published.at() != self.reading {
                 let commit = self.begin_commit();
                 self.finish_turn(commit, Vec::new())?;
             }
@@ -203,21 +117,45 @@ impl DeliverTask {
     fn conclude(&mut self) -> Result<(), JobError> {
         let Some(Asked { batch, reply }) = self.asked.take() else { return Ok(()) };
         let Some((answers, time_ms)) = reply.take() else { return Ok(()) };
+        self.say(&answers);
         let mut commit = self.begin_commit();
         for (waiting, answer) in batch.into_iter().zip(answers) {
             match answer {
                 Answer::Accepted => {
-                    self.opening.meta.tally.emitted += 1;
-                    self.opening.unfinished.finish(&waiting.message.id, &mut commit);
+                    self.own.meta.tally.emitted += 1;
+                    self.own.unfinished.finish(&waiting.message.id, &mut commit);
                 }
                 Answer::Refused(reason) => self.give_up(waiting, time_ms, &reason, &mut commit)?,
-                Answer::Failed(reason) if waiting.attempt + 1 >= self.opening.options.max_attempts => {
+                Answer::Failed(reason) if waiting.attempt + 1 >= self.own.options.max_attempts => {
                     self.give_up(waiting, time_ms, &reason, &mut commit)?;
                 }
                 Answer::Failed(reason) => self.put_off(waiting, time_ms, &reason, &mut commit)?,
             }
         }
         self.finish_turn(commit, Vec::new())
+    }
+
+    /// Says what is wrong, or is right again; once, however many records are concerned.
+    fn say(&mut self, answers: &[Answer]) {
+        let task = self.own.task.task();
+        let refused = |answer: &&Answer| matches!(answer, Answer::Refused(_));
+        if let Some(Answer::Refused(reason)) = answers.iter().find(refused) {
+            let count = answers.iter().filter(refused).count();
+            tracing::warn!(
+                "{task}: the account system calls {count} records wrong, see `weir dead`: {reason}"
+            );
+        }
+        let failed = answers.iter().find_map(|answer| match answer {
+            Answer::Failed(reason) => Some(reason),
+            _ => None,
+        });
+        match (failed, std::mem::replace(&mut self.is_failing, failed.is_some())) {
+            (Some(reason), false) => {
+                tracing::warn!("{task}: cannot deliver, tries again: {reason}");
+            }
+            (None, true) => tracing::info!("{task}: delivers again"),
+            _ => {}
+        }
     }
 
     /// A record failed for a reason outside of it: it is tried again.
@@ -231,8 +169,8 @@ impl DeliverTask {
         let attempt = waiting.attempt + 1;
         let next_ms = time_ms + self.backoff.delay_ms(&waiting.message.id, attempt);
         let verdict = Verdict { fate: Fate::Retry, attempt, time_ms, next_time_ms: next_ms, reason };
-        self.opening.letters.write(&waiting.message, &verdict, &self.opening.meta)?;
-        self.opening.unfinished.put(Waiting { attempt, next_ms, ..waiting }, commit);
+        self.own.letters.write(&waiting.message, &verdict, &self.own.meta)?;
+        self.own.unfinished.put(Waiting { attempt, next_ms, ..waiting }, commit);
         self.shared.retries.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -248,11 +186,10 @@ impl DeliverTask {
         let waiting = Waiting { attempt: waiting.attempt + 1, next_ms: 0, ..waiting };
         let verdict =
             Verdict { fate: Fate::Dead, attempt: waiting.attempt, time_ms, next_time_ms: 0, reason };
-        self.opening.letters.write(&waiting.message, &verdict, &self.opening.meta)?;
-        self.opening.unfinished.finish(&waiting.message.id, commit);
+        self.own.letters.write(&waiting.message, &verdict, &self.own.meta)?;
+        self.own.unfinished.finish(&waiting.message.id, commit);
         DeadLetters::put(&waiting, commit);
         self.shared.dead.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!("{} is a dead letter now: {reason}", waiting.message.id);
         Ok(())
     }
 
@@ -263,17 +200,15 @@ impl DeliverTask {
         for Ask { ids, discard, reason, done } in asks {
             let mut own = Vec::new();
             for id in ids.into_iter().filter(|id| seen.insert(*id)) {
-                let Some(dead) = DeadLetters::get(&self.opening.store, &id)? else { continue };
+                let Some(dead) = DeadLetters::get(&self.own.store, &id)? else { continue };
                 let fate = if discard { Fate::Discarded } else { Fate::Retried };
                 let (attempt, time_ms) = (dead.attempt, now_ms());
                 let next_time_ms = if discard { 0 } else { time_ms };
                 let verdict = Verdict { fate, attempt, time_ms, next_time_ms, reason: &reason };
-                self.opening.letters.write(&dead.message, &verdict, &self.opening.meta)?;
+                self.own.letters.write(&dead.message, &verdict, &self.own.meta)?;
                 DeadLetters::remove(&id, &mut commit);
                 if !discard {
-                    self.opening
-                        .unfinished
-                        .put(Waiting { attempt: 0, next_ms: time_ms, ..dead }, &mut commit);
+                    self.own.unfinished.put(Waiting { attempt: 0, next_ms: time_ms, ..dead }, &mut commit);
                 }
                 own.push(id);
             }
@@ -283,8 +218,8 @@ impl DeliverTask {
     }
 
     fn begin_commit(&mut self) -> Commit {
-        self.opening.meta.commits += 1;
-        Commit::new(self.opening.meta.commits)
+        self.own.meta.commits += 1;
+        Commit::new(self.own.meta.commits)
     }
 
     /// Appends the letters of a turn; it is committed when they are durable. While a batch is under way,
@@ -295,24 +230,23 @@ impl DeliverTask {
         decided: Vec<(Sender<Vec<MessageId>>, Vec<MessageId>)>,
     ) -> Result<(), JobError> {
         if self.asked.is_none() {
-            self.reading = self.opening.published.at();
+            self.reading = self.own.published.at();
         }
-        let tickets = self.opening.letters.append(&mut self.opening.meta)?;
-        self.opening.meta.position = self.reading.offset;
+        let tickets = self.own.letters.append(&mut self.own.meta)?;
+        self.own.meta.position = self.reading.offset;
         self.reading.save(&mut commit);
-        commit.put_meta(&self.opening.meta);
+        commit.put_meta(&self.own.meta);
         self.uncommitted = Some(Uncommitted { tickets, commit, decided });
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), JobError> {
         let Some(Uncommitted { commit, decided, .. }) = self.uncommitted.take() else { return Ok(()) };
-        let Opening { store, unfinished, meta, status, .. } = &self.opening;
-        store.commit(commit, Durability::Process)?;
+        self.own.store.commit(commit, Durability::Process)?;
         if let Some(own) = self.shared.needs().get_mut(self.partition() as usize) {
-            *own = needs(unfinished, self.reading, meta);
+            *own = self.own.needs(self.reading);
         }
-        show(status, unfinished, self.reading, meta);
+        self.own.show(self.reading);
         self.tell();
         for (done, ids) in decided {
             // Who asked may have gone.
@@ -322,7 +256,7 @@ impl DeliverTask {
     }
 
     fn mailbox(&self) -> &super::Mailbox {
-        &self.shared.mailboxes[usize::from(self.opening.task.partition)]
+        &self.shared.mailboxes[usize::from(self.own.task.partition)]
     }
 }
 
@@ -330,7 +264,7 @@ impl Work for DeliverTask {
     fn need(&self) -> Need {
         self.tell();
         match &self.uncommitted {
-            Some(u) if u.tickets.are_durable(&*self.opening.log) => return Need::Commit,
+            Some(u) if u.tickets.are_durable(&*self.own.log) => return Need::Commit,
             Some(_) => return Need::Nothing,
             None if !self.mailbox().is_empty() => return Need::Turn(u64::MAX),
             None if self.shared.couriers.is_none() => return Need::Nothing,
@@ -341,9 +275,9 @@ impl Work for DeliverTask {
             Some(_) => return Need::Nothing,
             None => {}
         }
-        let unread = if self.shared.pressure.is_full() { 0 } else { self.opening.published.backlog() };
+        let unread = if self.shared.pressure.is_full() { 0 } else { self.own.published.backlog() };
         match unread {
-            0 if !self.opening.unfinished.is_due(now_ms()) => Need::Nothing,
+            0 if !self.own.unfinished.is_due(now_ms()) => Need::Nothing,
             unread => Need::Turn(unread.max(1)),
         }
     }
@@ -366,14 +300,14 @@ impl Work for DeliverTask {
     }
 
     fn status(&self) -> Arc<TaskStatus> {
-        self.opening.status.clone()
+        self.own.status.clone()
     }
 
     fn position(&self) -> u64 {
-        self.opening.meta.tally.taken
+        self.own.meta.tally.taken
     }
 
     fn store(&self) -> &Store {
-        &self.opening.store
+        &self.own.store
     }
 }

@@ -136,6 +136,11 @@ impl DeadLetters {
         found.map(|bytes| versioned::decode(store, VERSION, "a dead letter", &bytes)).transpose()
     }
 
+    /// All of them.
+    pub fn ids(store: &Store) -> Result<Vec<MessageId>, StateError> {
+        Ok(load(store, DEAD)?.into_iter().map(|waiting| waiting.message.id).collect())
+    }
+
     /// A record is not tried any more.
     pub fn put(waiting: &Waiting, commit: &mut Commit) {
         commit.put(DEAD, &key(&waiting.message.id), &versioned::encode(VERSION, waiting));
