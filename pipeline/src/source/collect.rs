@@ -35,6 +35,8 @@ const ENOUGH: u64 = 80_000;
 const POLL: Duration = Duration::from_millis(100);
 /// How long a source that is slowed waits after each turn.
 const SLOWED: Duration = Duration::from_secs(1);
+/// How often in a row the flow must be seen to rest before the end of a finite run is closed.
+const RESTS: u32 = 4;
 /// How often new files are looked for.
 const DISCOVER: Duration = Duration::from_secs(1);
 /// A jump of the wall clock that is taken for an error, in hours.
@@ -97,6 +99,8 @@ pub struct CollectTask {
     in_flight: VecDeque<Turn>,
     buffer: Vec<u8>,
     next_poll: Instant,
+    /// How often in a row the flow was seen to rest.
+    rests: u32,
     next_discovery: Option<Instant>,
     flow: Arc<Live>,
     checkpoints: CheckpointDir,
@@ -138,6 +142,7 @@ impl CollectTask {
             in_flight: VecDeque::new(),
             buffer: Vec::new(),
             next_poll: Instant::now(),
+            rests: 0,
             next_discovery: None,
             flow,
             checkpoint_due: meta.at_tick,
@@ -175,7 +180,7 @@ impl CollectTask {
     fn plan_finite_end(&mut self) -> Result<(), JobError> {
         if self.options.finite && self.planned.is_empty() && self.state.ended {
             let plan = self.plan_finite()?;
-            self.progress.ended.store(plan.is_none(), Ordering::Release);
+            self.progress.ended.store(plan.is_none() && self.state.closed, Ordering::Release);
         }
         Ok(())
     }
@@ -186,9 +191,20 @@ impl CollectTask {
         let slice = self.files.next_finite(&known)?;
         let end = slice.is_none();
         if end && self.state.ended {
-            return Ok(None);
+            return Ok(self.plan_close());
         }
         Ok(Some(self.plan(slice.into_iter().collect(), found, end)))
+    }
+
+    /// Several tasks write to a partition, and one may have come to its last tick before another: behind
+    /// another tick, sent when all is processed, nothing is left.
+    fn plan_close(&mut self) -> Option<Plan> {
+        self.rests = if self.flow.lag() == 0 { self.rests + 1 } else { 0 };
+        if self.state.closed || self.rests < RESTS {
+            return None;
+        }
+        let plan = self.plan(Vec::new(), Vec::new(), true);
+        Some(Plan { tick: Some(self.state.last_tick + 1), ..plan })
     }
 
     fn plan_live(&mut self) -> Result<Option<Plan>, JobError> {
@@ -258,7 +274,7 @@ impl CollectTask {
                 tick = collect.tick_is_due().then_some(Minute::of_ms(collect.clock.0));
             }
         }
-        if let Some(minute) = plan.tick {
+        if let Some(minute) = plan.tick.filter(|_| collect.last_tick.0 > 0) {
             tick = tick.or(Some(Minute(minute.max(collect.last_tick.0 + 1))));
         } else if plan.end && collect.last_tick.0 > 0 {
             tick = Some(Minute(collect.last_tick.0 + 1));
@@ -273,6 +289,7 @@ impl CollectTask {
         self.state.clock_ms = collect.clock.0;
         self.state.last_tick = collect.last_tick.0;
         self.state.ended = plan.end;
+        self.state.closed = plan.end && (plan.tick.is_some() || collect.last_tick.0 == 0);
         self.state.turns = plan.turn + 1;
         self.finish_turn(slices)
     }
@@ -317,7 +334,7 @@ impl CollectTask {
         self.status.committed(&turn.meta);
         self.progress.bytes.store(turn.state.tape, Ordering::Relaxed);
         self.checkpoint_due = turn.meta.at_tick;
-        self.progress.ended.store(turn.state.ended && self.in_flight.is_empty(), Ordering::Release);
+        self.progress.ended.store(turn.state.closed && self.in_flight.is_empty(), Ordering::Release);
         Ok(())
     }
 
@@ -372,7 +389,7 @@ impl Work for CollectTask {
                         self.next_poll = Instant::now() + SLOWED;
                     }
                 }
-                None => self.next_poll = Instant::now() + POLL,
+                None => self.next_poll = Instant::now() + if self.state.ended { POLL / 10 } else { POLL },
             },
             Need::Nothing => {}
         }

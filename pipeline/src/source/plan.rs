@@ -35,6 +35,8 @@ pub struct CollectState {
     pub last_tick: u32,
     /// The tick that ends a finite run was sent, and nothing came in since.
     pub ended: bool,
+    /// And the one behind it, once all was processed: the cut of that minute holds the whole run.
+    pub closed: bool,
     /// The files, in the order in which they were found.
     pub files: Vec<FileState>,
 }
