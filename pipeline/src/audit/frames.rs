@@ -4,7 +4,7 @@ use super::Auditor;
 use super::report::{Audit, Place, Problem, Subject};
 use super::segment::{open, topics};
 use crate::error::JobError;
-use crate::log::{FrameHead, LoggedBatch, TopicReader};
+use crate::log::{FrameHead, LogError, LoggedBatch, TopicReader, frame_at};
 use std::collections::BTreeMap;
 use weir_proto::{Batch, Minute, Producer, Provenance, Topic, TopicId};
 
@@ -20,8 +20,7 @@ pub(super) fn check(
         let reader = match open(&auditor.dir, topic) {
             Ok(reader) => reader,
             Err(error) => {
-                let place = Place { topic: topic.to_string(), partition: 0, offset: 0, guid: None };
-                audit.problem(Subject::Checksums, problem(error.to_string(), None, Some(place)));
+                audit.problem(Subject::Checksums, problem(error.to_string(), None, place_of(topic, &error)));
                 continue;
             }
         };
@@ -52,7 +51,7 @@ impl Frames<'_> {
             let batch = match self.reader.read(self.partition, next, 1, None) {
                 Ok(found) => found.batches.into_iter().next(),
                 Err(error) => {
-                    let place = self.place(next, &[]);
+                    let place = place_of(self.topic, &error).unwrap_or_else(|| self.place(next, &[]));
                     audit.problem(Subject::Checksums, problem(error.to_string(), None, Some(place)));
                     return;
                 }
@@ -143,6 +142,13 @@ impl Frames<'_> {
     fn place(&self, offset: u64, bytes: &[u8]) -> Place {
         Place::of(self.topic, self.partition, offset, bytes)
     }
+}
+
+/// The first record that damage took away, if the head of its frame can still be read.
+fn place_of(topic: TopicId, error: &LogError) -> Option<Place> {
+    let LogError::Damaged { path, position, .. } = error else { return None };
+    let head = frame_at(path, *position)?;
+    Some(Place::of(topic, head.partition, head.base_offset, &[]))
 }
 
 fn record_at(batch: &LoggedBatch, offset: u64) -> Option<&[u8]> {

@@ -75,6 +75,11 @@ impl Outputs {
         Ok(self.heap.peek().map(|Reverse((provenance, _))| *provenance))
     }
 
+    /// The record looked at last.
+    pub(super) fn next_bytes(&self) -> &[u8] {
+        self.heap.peek().map_or(&[], |Reverse((_, at))| self.outputs[*at].content.bytes())
+    }
+
     /// Takes the next record; whether there was one.
     pub(super) fn take(&mut self) -> Result<bool, JobError> {
         self.peek()?;

@@ -169,9 +169,14 @@ impl Audit {
         self.checks.entry(subject).or_default().checked += count;
     }
 
+    /// Takes a problem in, unless it is known: damage is met again by each task that reads there.
     pub(super) fn problem(&mut self, subject: Subject, problem: Problem) {
         self.ok = false;
-        self.checks.entry(subject).or_default().problems.push(problem);
+        let problems = &mut self.checks.entry(subject).or_default().problems;
+        let is_known = |p: &Problem| subject == Subject::Checksums && p.problem == problem.problem;
+        if !problems.iter().any(is_known) {
+            problems.push(problem);
+        }
     }
 
     pub(super) fn holds(&self, subject: Subject) -> bool {

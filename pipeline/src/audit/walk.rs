@@ -158,11 +158,8 @@ impl<'a> Walk<'a> {
                 }
                 Ok(true)
             }
-            _ if self.task.stage == StageId::PostProcess => {
-                while self.outputs.peek()? == Some(self.at) {
-                    self.outputs.take()?;
-                    self.at.index += 1;
-                }
+            Record::Charge(charge) => {
+                self.notices(charge.advertiser_id)?;
                 Ok(true)
             }
             _ => {
@@ -171,6 +168,20 @@ impl<'a> Walk<'a> {
                 Ok(true)
             }
         }
+    }
+
+    /// Takes what an advertiser was told; mostly nothing.
+    fn notices(&mut self, advertiser_id: u64) -> Result<(), Broken> {
+        // Records that share a place number their outputs on: what is next may be of the one behind.
+        while self.outputs.peek()? == Some(self.at) {
+            match Record::decode(self.outputs.next_bytes())? {
+                Record::Notice(notice) if notice.advertiser_id == advertiser_id => {}
+                _ => break,
+            }
+            self.outputs.take()?;
+            self.at.index += 1;
+        }
+        Ok(())
     }
 
     /// The next record of the input, as far as the task has read.

@@ -12,6 +12,7 @@ mod segment;
 pub use beside::BesideLog;
 pub use embedded::{EmbeddedLog, LogOptions, TopicReader};
 pub use frame::{Codec, FrameHead};
+pub use segment::frame_at;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -155,6 +155,13 @@ impl Segment {
     }
 }
 
+/// What the head of the frame at a byte of a segment says, if it can be read.
+pub fn frame_at(path: &Path, position: u64) -> Option<FrameHead> {
+    let mut bytes = [0; HEAD];
+    File::open(path).ok()?.read_exact_at(&mut bytes, position).ok()?;
+    FrameHead::decode(&bytes)
+}
+
 /// Reads and checks the batch of a frame.
 pub(crate) fn read_frame(file: &File, path: &Path, entry: &Entry) -> Result<Vec<u8>, LogError> {
     let mut stored = vec![0; entry.head.frame_len() as usize - HEAD];
