@@ -55,7 +55,7 @@ fn the_example_has_every_key() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 29);
+    assert_eq!(seen, 30);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn unknown_keys() {
          weir.toml:2: unknown key `speed` at the top of the file; remove it or use one of `data_dir`, `partitions`, `threads`, `source`, `accounts`, `listen`, `time`, `checkpoints`, `anti_brush`, `anti_fraud`, `state`, `log`, `deliver`.\n\
          weir.toml:4: unknown key `max-ahead` in [time]; did you mean `max_ahead`?\n\
          weir.toml:5: unknown key `threads` in [time]; it belongs at the top of the file, before the first section.\n\
-         weir.toml:6: unknown section [x] in [time]; remove it or use one of `allowed_lateness`, `max_ahead`, `dedup_retention`.\n\
+         weir.toml:6: unknown section [x] in [time]; remove it or use one of `clock`, `allowed_lateness`, `max_ahead`, `dedup_retention`.\n\
          weir.toml:8: unknown key `bots` in [log]; it belongs in [anti_brush].\n\
          weir.toml:10: unknown key `paths` in [[source]]; did you mean `path`?\n\
          weir.toml:11: unknown section [tiem] at the top of the file; did you mean `time`?\n\
@@ -153,7 +153,7 @@ fn broken_syntax() {
          weir.toml:3: `partitions` is set a second time; keep one of the two.\n\
          weir.toml:5: `5m` is not a number, true or false; put it in quotes: \"5m\".\n\
          weir.toml:7: the section [time] is here a second time; merge the two.\n\
-         weir.toml:8: unknown key `x` in [time]; remove it or use one of `allowed_lateness`, `max_ahead`, `dedup_retention`."
+         weir.toml:8: unknown key `x` in [time]; remove it or use one of `clock`, `allowed_lateness`, `max_ahead`, `dedup_retention`."
     );
     assert_eq!(
         refused("data_dir = 'a\nx = tru\nthreads = 'b'\n"),
