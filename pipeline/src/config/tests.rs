@@ -55,7 +55,7 @@ fn the_example_has_every_key() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 29);
+    assert_eq!(seen, 30);
 }
 
 #[test]

@@ -119,32 +119,34 @@ impl DeliverTask {
         let Some((answers, time_ms)) = reply.take() else { return Ok(()) };
         self.say(&answers);
         let mut commit = self.begin_commit();
+        let (mut dead, mut why) = (0, String::new());
         for (waiting, answer) in batch.into_iter().zip(answers) {
-            match answer {
+            let (reason, is_last) = match answer {
                 Answer::Accepted => {
                     self.own.meta.tally.emitted += 1;
                     self.own.unfinished.finish(&waiting.message.id, &mut commit);
+                    continue;
                 }
-                Answer::Refused(reason) => self.give_up(waiting, time_ms, &reason, &mut commit)?,
-                Answer::Failed(reason) if waiting.attempt + 1 >= self.own.options.max_attempts => {
-                    self.give_up(waiting, time_ms, &reason, &mut commit)?;
-                }
-                Answer::Failed(reason) => self.put_off(waiting, time_ms, &reason, &mut commit)?,
+                Answer::Refused(reason) => (reason, true),
+                Answer::Failed(reason) => (reason, waiting.attempt + 1 >= self.own.options.max_attempts),
+            };
+            if is_last {
+                self.give_up(waiting, time_ms, &reason, &mut commit)?;
+                (dead, why) = (dead + 1, reason);
+            } else {
+                self.put_off(waiting, time_ms, &reason, &mut commit)?;
             }
+        }
+        if dead > 0 {
+            let task = self.own.task.task();
+            tracing::warn!("{task}: new dead letters: {dead}, see `weir dead list`; the last one: {why}");
         }
         self.finish_turn(commit, Vec::new())
     }
 
-    /// Says what is wrong, or is right again; once, however many records are concerned.
+    /// Says once when deliveries begin to fail, and when they do not any more.
     fn say(&mut self, answers: &[Answer]) {
         let task = self.own.task.task();
-        let refused = |answer: &&Answer| matches!(answer, Answer::Refused(_));
-        if let Some(Answer::Refused(reason)) = answers.iter().find(refused) {
-            let count = answers.iter().filter(refused).count();
-            tracing::warn!(
-                "{task}: the account system calls {count} records wrong, see `weir dead`: {reason}"
-            );
-        }
         let failed = answers.iter().find_map(|answer| match answer {
             Answer::Failed(reason) => Some(reason),
             _ => None,
