@@ -14,7 +14,7 @@ use weir_state::{CheckpointDir, Manifest, Mark};
 /// Upstream tasks, and partitions.
 const TASKS: u16 = 3;
 const HISTORIES: u64 = 300;
-/// A position behind all others.
+/// A position behind all others of the first generation.
 const LAST: u64 = 1_000;
 
 /// A record as a reader gets it: its place and its name.
@@ -47,11 +47,12 @@ const READER: TaskId = TaskId { stage: StageId::AntiFraud, partition: 0 };
 /// What a task makes from a running number on: some places as before, some left out, some new.
 fn make(random: &mut Random, task: TaskId, from: u64, behind: Provenance, generation: u32) -> Vec<Made> {
     let (mut at, last) = (behind, from + 2 + random.below(7));
+    let far = LAST * u64::from(generation);
     (from..=last)
         .map(|seq| {
             at = match random.below(4) {
-                // In the end each comes as far as the others, as it does with a tick.
-                _ if seq == last && at.position < LAST => Provenance { position: LAST, index: 0 },
+                // In the end each comes as far as was recorded, as it does with a tick.
+                _ if seq == last && at.position < far => Provenance { position: far, index: 0 },
                 0 => Provenance { index: at.index + 1, ..at },
                 n => Provenance { position: at.position + n, index: 0 },
             };

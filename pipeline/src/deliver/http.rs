@@ -53,7 +53,8 @@ impl Client {
 /// What a status that is no success means: the record is wrong, or the reason lies outside of it.
 fn classify(status: u16, reason: String) -> Answer {
     match status {
-        408 | 425 | 429 => Answer::Failed(reason),
+        // Credentials, the address, the moment: no record is wrong because of them.
+        401 | 403 | 404 | 405 | 407 | 408 | 425 | 429 => Answer::Failed(reason),
         400..=499 => Answer::Refused(reason),
         _ => Answer::Failed(reason),
     }
@@ -80,10 +81,10 @@ mod tests {
     #[test]
     fn only_a_wrong_record_is_the_records_fault() {
         let is_refused = |status| matches!(classify(status, String::new()), Answer::Refused(_));
-        for status in [400, 404, 409, 413, 422, 499] {
+        for status in [400, 409, 413, 422, 499] {
             assert!(is_refused(status), "{status}");
         }
-        for status in [301, 408, 425, 429, 500, 502, 503, 504, 599] {
+        for status in [301, 401, 403, 404, 405, 408, 425, 429, 500, 502, 503, 504, 599] {
             assert!(!is_refused(status), "{status}");
         }
     }
