@@ -96,9 +96,9 @@ print_table() {
     row("CPU"; "\(.cpu_user_s + .cpu_system_s | fixed(2)) s (\(.cpu_system_s) s of it system)"),
     row("peak memory"; .peak_memory_bytes | mb),
     row("books agree"; .conserved),
-    "", row("stage"; "CPU s\trecords\tcheckpoint: pause\tcopy beside the task"),
+    "", row("stage"; "CPU s\trecords\tlongest pause for a checkpoint"),
     (.stages[] | row(.stage;
-      "\(.cpu_s | fixed(2))\t\(.records)\t\(.longest_checkpoint_pause_s * 1000 | fixed(1)) ms\t\(.longest_checkpoint_copy_s * 1000 | fixed(1)) ms")),
+      "\(.cpu_s | fixed(2))\t\(.records)\t\(.longest_checkpoint_pause_s * 1000 | fixed(1)) ms")),
     "", row("on disk"; "\([.disk_bytes[]] | add | mb)"),
     (.disk_bytes | to_entries[] | row(.key; .value | mb))' "$1" |
     column --table --separator $'\t' --keep-empty-lines

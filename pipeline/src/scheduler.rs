@@ -106,14 +106,13 @@ impl Scheduler {
     pub fn remove(&self, which: impl Fn(Producer) -> bool) -> Vec<Box<dyn Work>> {
         let mut removed = Vec::new();
         let mut state = self.state();
-        // What is left to do of their checkpoints must be done, too.
-        while state.following > 0 || state.tasks.iter().any(|s| which(s.id)) {
+        while state.tasks.iter().any(|s| which(s.id)) {
             let (gone, rest) = std::mem::take(&mut state.tasks)
                 .into_iter()
                 .partition::<Vec<_>, _>(|s| which(s.id) && s.task.is_some());
             state.tasks = rest;
             removed.extend(gone.into_iter().filter_map(|s| s.task));
-            if state.following > 0 || state.tasks.iter().any(|s| which(s.id)) {
+            if state.tasks.iter().any(|s| which(s.id)) {
                 state = self.changed.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner).0;
             }
         }

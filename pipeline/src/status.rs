@@ -20,7 +20,6 @@ pub struct TaskStatus {
     last_tick: AtomicU64,
     checkpointed: AtomicU64,
     longest_pause_ns: AtomicU64,
-    longest_copy_ns: AtomicU64,
     cpu_ns: AtomicU64,
     records: AtomicU64,
     tally: Mutex<Tally>,
@@ -38,7 +37,6 @@ impl TaskStatus {
             last_tick: AtomicU64::new(0),
             checkpointed: AtomicU64::new(if meta.at_tick { 0 } else { u64::from(meta.last_tick.0) }),
             longest_pause_ns: AtomicU64::new(0),
-            longest_copy_ns: AtomicU64::new(0),
             cpu_ns: AtomicU64::new(0),
             records: AtomicU64::new(0),
             tally: Mutex::default(),
@@ -72,11 +70,6 @@ impl TaskStatus {
     /// The minute of the newest checkpoint, 0 if it has none yet.
     pub fn checkpoint(&self) -> Minute {
         Minute(self.checkpointed.load(Ordering::Acquire) as u32)
-    }
-
-    /// The longest time that copying the store took; the task folds meanwhile, and only its commit waits.
-    pub fn longest_copy(&self) -> Duration {
-        Duration::from_nanos(self.longest_copy_ns.load(Ordering::Relaxed))
     }
 
     /// The longest time that taking a checkpoint has held the task up.
@@ -115,10 +108,6 @@ impl TaskStatus {
 
     pub(crate) fn checkpointed(&self, minute: Minute) {
         self.checkpointed.store(u64::from(minute.0), Ordering::Release);
-    }
-
-    pub(crate) fn held_up(&self, time: Duration) {
-        self.longest_copy_ns.fetch_max(time.as_nanos() as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn paused(&self, time: Duration) {

@@ -9,14 +9,13 @@ use crate::flow::{Shared, Stage};
 use crate::input::{Line, LineReader, Start};
 use crate::log::Log;
 use crate::outputs::{Outputs, Tickets};
-use crate::scheduler::{FollowUp, Need, Work};
+use crate::scheduler::{FollowUp, Need, Work, finish};
 use crate::status::TaskStatus;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU32, Ordering};
 use weir_operators::{Operator, Outbox};
 use weir_proto::{Minute, Producer, Record};
-use weir_state::{CheckpointDir, Commit, Durability, Store, TaskMeta, Unfinished};
+use weir_state::{CheckpointDir, Commit, Durability, Store, TaskMeta};
 
 /// Records of a turn, at most.
 const MAX_RECORDS: u64 = 16_384;
@@ -49,7 +48,7 @@ pub struct TaskOptions {
 /// A task that folds a topic's partition.
 pub struct Task {
     input: LineReader,
-    store: Arc<Store>,
+    store: Store,
     operator: Box<dyn Operator>,
     outbox: Outbox,
     outputs: Outputs,
@@ -61,8 +60,6 @@ pub struct Task {
     exhausted: Option<u64>,
     at_tick: AtTick,
     checkpoint_due: bool,
-    /// Set while the store is being copied: nothing may be committed then.
-    copying: Arc<AtomicBool>,
     ends_at: Arc<AtomicU32>,
     status: Arc<TaskStatus>,
 }
@@ -99,10 +96,9 @@ impl Task {
             outbox: Outbox::resume(&meta),
             outputs: Outputs::resume(log.clone(), &meta)?,
             checkpoint_due: meta.at_tick && !begins,
-            store: Arc::new(store),
+            store,
             meta,
             log,
-            copying: Arc::default(),
             uncommitted: None,
             exhausted: None,
             at_tick,
@@ -168,21 +164,13 @@ impl Task {
         Ok(())
     }
 
-    /// The store is copied beside the task, which goes on folding; only its next commit waits.
-    fn checkpoint(&mut self) -> FollowUp {
+    fn checkpoint(&mut self) -> Result<FollowUp, JobError> {
         self.checkpoint_due = false;
         self.status.checkpointed(self.meta.last_tick);
-        let AtTick::Checkpoint(dir) = self.at_tick.clone() else { return None };
-        let (store, meta) = (self.store.clone(), self.meta.clone());
-        let (copying, status) = (self.copying.clone(), self.status.clone());
-        copying.store(true, Ordering::Release);
-        Some(Box::new(move || {
-            let began = Instant::now();
-            let begun = dir.begin(&store, &meta);
-            status.held_up(began.elapsed());
-            copying.store(false, Ordering::Release);
-            Ok(begun?.map_or(Ok(()), Unfinished::finish)?)
-        }))
+        match &self.at_tick {
+            AtTick::Checkpoint(dir) => Ok(finish(dir.begin(&self.store, &self.meta)?)),
+            AtTick::Nothing => Ok(None),
+        }
     }
 
     /// Whether the generation has ended here: another one goes on from this tick.
@@ -195,7 +183,6 @@ impl Task {
 impl Work for Task {
     fn need(&self) -> Need {
         match &self.uncommitted {
-            Some(_) if self.copying.load(Ordering::Acquire) => return Need::Nothing,
             Some(tickets) if tickets.are_durable(&*self.log) => return Need::Commit,
             Some(_) => return Need::Nothing,
             None if self.checkpoint_due => return Need::Checkpoint,
@@ -219,7 +206,7 @@ impl Work for Task {
     fn work(&mut self, need: Need) -> Result<FollowUp, JobError> {
         match need {
             Need::Commit => self.commit()?,
-            Need::Checkpoint => return Ok(self.checkpoint()),
+            Need::Checkpoint => return self.checkpoint(),
             Need::Turn(_) => self.fold_turn()?,
             Need::Nothing => {}
         }

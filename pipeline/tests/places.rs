@@ -269,7 +269,7 @@ fn history(seed: u64) {
     let mut end = first.len() as u64;
     let from_outside = |all: &[Made]| all.iter().filter(|m| m.task == OUTSIDE).count() as u64;
     let mut commands = from_outside(&first);
-    for generation in [2, 3] {
+    for generation in [2] {
         let stood = [&[Start::default()], &session.stood[..]].concat();
         let start = stood[random.below(stood.len() as u64) as usize].clone();
         let begun = begin(&mut random, generation, &line, start.clone(), &made, commands);

@@ -179,8 +179,6 @@ struct StageTimes {
     records: u64,
     /// The longest time that taking a checkpoint has held a task up.
     longest_checkpoint_pause_s: f64,
-    /// The longest time that copying a store took, beside its task.
-    longest_checkpoint_copy_s: f64,
 }
 
 fn stage_times(job: &Job) -> Vec<StageTimes> {
@@ -191,8 +189,6 @@ fn stage_times(job: &Job) -> Vec<StageTimes> {
         sum.cpu_s += status.cpu_ns() as f64 / 1e9;
         sum.records += status.records();
         let pause = status.longest_pause().as_secs_f64();
-        let copy = status.longest_copy().as_secs_f64();
-        sum.longest_checkpoint_copy_s = sum.longest_checkpoint_copy_s.max(copy);
         sum.longest_checkpoint_pause_s = sum.longest_checkpoint_pause_s.max(pause);
     }
     stages.into_values().collect()

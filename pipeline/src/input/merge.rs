@@ -179,12 +179,10 @@ impl Merge {
                     // Behind its tick of the same minute nothing more of a task belongs here, even if it made
                     // less than was recorded and so counted less far.
                     let same_tick = tick.is_some() && Record::tick_of(self.contents[at].1.bytes()) >= tick;
-                    let filled = head.provenance == upto || same_tick;
-                    if filled {
+                    let done = head.provenance == upto || same_tick;
+                    if done {
                         self.pending = None;
                     }
-                    // Recorded records of a line that was begun anew may share a place.
-                    let done = filled && matches!(self.places, Places::First(_));
                     return Ok(Step::Record { place, done, head });
                 }
             }
