@@ -2,13 +2,13 @@
 //! the rule of places, applied to whole lists.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use weir_pipeline::generations::Cut;
 use weir_pipeline::input::{Anew, Line, LineReader, Start};
 use weir_pipeline::log::{EmbeddedLog, Log, LogOptions, NewBatch};
-use weir_proto::{BatchBuilder, Minute, Producer, Provenance, StageId, TaskId, Topic, TopicId};
+use weir_proto::{BatchBuilder, Minute, Producer, Provenance, Record, StageId, TaskId, Topic, TopicId};
 use weir_state::{CheckpointDir, Manifest, Mark};
 
 /// Upstream tasks, and partitions.
@@ -19,6 +19,8 @@ const LAST: u64 = 1_000;
 
 /// A record as a reader gets it: its place and its name.
 type Read = (u64, String);
+/// Records with their places.
+type List = Vec<(u64, Made)>;
 
 #[derive(Clone, Debug)]
 struct Made {
@@ -26,6 +28,15 @@ struct Made {
     seq: u64,
     at: Provenance,
     name: String,
+    /// It is a tick of this minute.
+    tick: Option<Minute>,
+}
+
+impl Made {
+    fn bytes(&self) -> Vec<u8> {
+        self.tick
+            .map_or_else(|| self.name.clone().into_bytes(), |minute| Record::encode_tick(minute).to_vec())
+    }
 }
 
 struct Random(u64);
@@ -45,8 +56,10 @@ const OUTSIDE: TaskId = TaskId { stage: StageId::Accounts, partition: 0 };
 const READER: TaskId = TaskId { stage: StageId::AntiFraud, partition: 0 };
 
 /// What a task makes from a running number on: some places as before, some left out, some new.
-fn make(random: &mut Random, task: TaskId, from: u64, behind: Provenance, generation: u32) -> Vec<Made> {
-    let (mut at, last) = (behind, from + 2 + random.below(7));
+fn make(random: &mut Random, task: TaskId, before: &[Made], generation: u32) -> Vec<Made> {
+    let from = before.len() as u64;
+    let (mut at, last) = (before.last().map_or(Provenance::default(), |m| m.at), from + 2 + random.below(7));
+    let mut minute = before.iter().rev().find_map(|m| m.tick).unwrap_or(Minute(0));
     let far = LAST * u64::from(generation);
     (from..=last)
         .map(|seq| {
@@ -56,9 +69,19 @@ fn make(random: &mut Random, task: TaskId, from: u64, behind: Provenance, genera
                 0 => Provenance { index: at.index + 1, ..at },
                 n => Provenance { position: at.position + n, index: 0 },
             };
-            Made { task, seq, at, name: format!("{task} {seq} of {generation}") }
+            let tick = (random.below(4) == 0).then(|| Minute(minute.0 + 1));
+            minute = tick.unwrap_or(minute);
+            let name = match tick {
+                Some(_) => tick_name(minute, seq),
+                None => format!("{task} {seq} of {generation}"),
+            };
+            Made { task, seq, at, name, tick }
         })
         .collect()
+}
+
+fn tick_name(minute: Minute, seq: u64) -> String {
+    format!("tick {} as {seq}", minute.0)
 }
 
 /// All lists mixed, each in its own order.
@@ -73,28 +96,28 @@ fn mix(random: &mut Random, mut lists: Vec<Vec<Made>>) -> Vec<Made> {
     mixed
 }
 
-/// The rule: at each recorded record of a task, its new ones up to and including that provenance; then the
-/// generation's own topic, without those.
-fn rule(
-    recorded: &[(u64, TaskId, Provenance, String)],
-    mut new: BTreeMap<TaskId, Vec<Made>>,
-    own: &[Made],
-    end: u64,
-) -> Vec<(u64, TaskId, Provenance, String)> {
-    let mut out = Vec::new();
-    for (place, task, upto, name) in recorded {
-        if task.stage.is_source() {
-            out.push((*place, *task, *upto, name.clone()));
+/// The rule: at each recorded record of a task, its new ones up to and including that provenance, but none
+/// behind its tick of the same minute, where a tick is recorded; then the generation's own topic, without
+/// those.
+fn rule(recorded: &[(u64, Made)], mut new: BTreeMap<TaskId, VecDeque<Made>>, own: &[Made], end: u64) -> List {
+    let (mut out, mut ticks) = (Vec::new(), BTreeMap::new());
+    for (place, old) in recorded {
+        if old.task.stage.is_source() {
+            out.push((*place, old.clone()));
             continue;
         }
-        let content = new.entry(*task).or_default();
-        let here = content.iter().take_while(|m| m.at <= *upto).count();
-        out.extend(content.drain(..here).map(|m| (*place, m.task, m.at, m.name)));
+        let (content, tick) = (new.entry(old.task).or_default(), ticks.entry(old.task).or_insert(Minute(0)));
+        while old.tick.is_none_or(|minute| *tick < minute)
+            && let Some(made) = content.pop_front_if(|m| m.at <= old.at)
+        {
+            *tick = made.tick.unwrap_or(*tick);
+            out.push((*place, made));
+        }
     }
     for (offset, made) in own.iter().enumerate() {
-        let left = new.get(&made.task).is_some_and(|left| left.iter().any(|m| m.name == made.name));
+        let left = new.get(&made.task).is_some_and(|left| left.iter().any(|m| m.seq == made.seq));
         if made.task.stage.is_source() || left {
-            out.push((end + offset as u64, made.task, made.at, made.name.clone()));
+            out.push((end + offset as u64, made.clone()));
         }
     }
     out
@@ -111,7 +134,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let options = LogOptions { sync_interval: Duration::ZERO, ..LogOptions::default() };
         let log = EmbeddedLog::empty(dir.path(), u32::from(TASKS), options);
-        (1..=3).for_each(|g| log.add(Topic::Clean.of(g)).unwrap());
+        (1..=4).for_each(|g| log.add(Topic::Clean.of(g)).unwrap());
         World { log: Arc::new(log), written: BTreeMap::new(), _dir: dir }
     }
 
@@ -121,7 +144,7 @@ impl World {
         let written = self.written.entry(topic).or_default();
         for made in all.iter().skip(*written).take(count) {
             let mut batch = BatchBuilder::default();
-            batch.push(made.at, &[made.name.as_bytes()]);
+            batch.push(made.at, &[&made.bytes()]);
             let producer = made.task.in_generation(if made.task == OUTSIDE { 1 } else { generation });
             let batch =
                 NewBatch { producer, first_seq: made.seq, count: 1, last: made.at, bytes: batch.take() };
@@ -175,14 +198,21 @@ impl Session {
 
     fn go_on(&mut self, random: &mut Random, most: u64) {
         for _ in 0..most {
-            let Some((place, _)) = self.reader.advance().unwrap() else { return };
-            self.read.push((place, String::from_utf8(self.reader.bytes().to_vec()).unwrap()));
+            let Some((place, head)) = self.reader.advance().unwrap() else { return };
+            let bytes = self.reader.bytes();
+            let name = Record::tick_of(bytes).map(|minute| tick_name(minute, head.seq));
+            self.read.push((place, name.unwrap_or_else(|| String::from_utf8(bytes.to_vec()).unwrap())));
             self.stood.push(self.stands());
             if random.below(4) == 0 {
                 self.reader = LineReader::open(self.log.clone(), self.line.clone(), 0, self.stands());
             }
         }
     }
+}
+
+/// Of the records at the place where it stands, a reader may have seen some.
+fn had_seen(start: &Start, made: &Made) -> bool {
+    made.task != OUTSIDE && made.seq < seen(start, made.task)
 }
 
 fn seen(start: &Start, task: TaskId) -> u64 {
@@ -213,8 +243,7 @@ fn begin(
         let before = &made[&task];
         let seen = seen(&start, task);
         let cut = seen + random.below(before.len() as u64 - seen + 1);
-        let behind = cut.checked_sub(1).map_or(Provenance::default(), |last| before[last as usize].at);
-        let new = make(random, task, cut, behind, generation);
+        let new = make(random, task, &before[..cut as usize], generation);
         manifests.push(manifest(task.in_generation(generation - 1), Start::default(), cut));
         let whole = [&before[..cut as usize], &new].concat();
         content.insert(task, whole);
@@ -229,6 +258,7 @@ fn begin(
                 seq: from + n,
                 at: Provenance { position: from + n, index: 0 },
                 name: format!("command {n} of {generation}"),
+                tick: None,
             })
             .collect(),
     );
@@ -248,35 +278,36 @@ fn begin(
 fn history(seed: u64) {
     let mut random = Random(seed);
     let mut world = World::new();
-    let mut lists: Vec<Vec<Made>> =
-        (0..TASKS).map(|t| make(&mut random, upstream(t), 0, Provenance::default(), 1)).collect();
+    let mut lists: Vec<Vec<Made>> = (0..TASKS).map(|t| make(&mut random, upstream(t), &[], 1)).collect();
     let mut made: BTreeMap<TaskId, Vec<Made>> = lists.iter().map(|l| (l[0].task, l.clone())).collect();
     let commands = (0..random.below(4)).map(|n| Made {
         task: OUTSIDE,
         seq: n,
         at: Provenance { position: n, index: 0 },
         name: format!("command {n} of 1"),
+        tick: None,
     });
     lists.push(commands.collect());
     let first = mix(&mut random, lists);
     world.write(1, &first, usize::MAX);
     let mut line = Arc::new(Line::First(Topic::Clean.of(1)));
-    let mut expected: Vec<_> =
-        (0..).zip(&first).map(|(place, m)| (place, m.task, m.at, m.name.clone())).collect();
+    let mut expected: List = (0..).zip(first.iter().cloned()).collect();
     let mut session = Session::open(&world.log, &line, Start::default());
     session.go_on(&mut random, u64::MAX);
     assert_eq!(session.read.len(), first.len());
     let mut end = first.len() as u64;
     let from_outside = |all: &[Made]| all.iter().filter(|m| m.task == OUTSIDE).count() as u64;
     let mut commands = from_outside(&first);
-    for generation in [2] {
+    for generation in [2, 3, 4] {
         let stood = [&[Start::default()], &session.stood[..]].concat();
         let start = stood[random.below(stood.len() as u64) as usize].clone();
         let begun = begin(&mut random, generation, &line, start.clone(), &made, commands);
-        let recorded: Vec<_> = expected.iter().filter(|(p, ..)| *p >= start.position).cloned().collect();
-        let mut left = begun.content.clone();
-        left.iter_mut().for_each(|(task, list)| drop(list.drain(..seen(&start, *task) as usize)));
-        let anew = rule(&recorded, left, &begun.own, end);
+        let (before, recorded): (List, List) =
+            expected.into_iter().partition(|(place, made)| start.position > *place || had_seen(&start, made));
+        let unseen = |(task, list): (&TaskId, &Vec<Made>)| {
+            (*task, list.iter().skip(seen(&start, *task) as usize).cloned().collect())
+        };
+        let anew = rule(&recorded, begun.content.iter().map(unseen).collect(), &begun.own, end);
         session = Session::open(&world.log, &begun.line, begun.start.clone());
         let mut steps = 0;
         while session.read.len() < anew.len() {
@@ -291,14 +322,13 @@ fn history(seed: u64) {
             let most = 1 + random.below(6);
             session.go_on(&mut random, most);
             let done = session.read.len();
-            let names = |list: &[(u64, TaskId, Provenance, String)]| -> Vec<Read> {
-                list.iter().map(|(place, _, _, name)| (*place, name.clone())).collect()
+            let names = |list: &[(u64, Made)]| -> Vec<Read> {
+                list.iter().map(|(place, made)| (*place, made.name.clone())).collect()
             };
             assert!(done <= anew.len(), "history {seed}: more is read than there is: {:?}", session.read);
             assert_eq!(session.read, names(&anew[..done]), "history {seed}, generation {generation}");
         }
-        let before = expected.iter().take_while(|(p, ..)| *p < start.position).cloned();
-        expected = before.chain(anew).collect();
+        expected = [before, anew].concat();
         (line, made) = (begun.line, begun.content);
         end += begun.own.len() as u64;
         commands += from_outside(&begun.own);

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use weir_proto::{Minute, Producer, Provenance, TaskId, Topic};
 
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const FILE: &str = "weir.json";
 
 /// What a checkpoint is of.
@@ -83,7 +83,7 @@ impl Manifest {
         let ends = self.ends.iter().find(|(t, _)| *t == topic);
         let offset = ends.and_then(|(_, e)| e.get(partition as usize).copied()).unwrap_or(0);
         let next_seq = self.next_seq(topic, partition);
-        Mark { producer: self.task, offset, next_seq, last: Provenance::default() }
+        Mark { offset, next_seq, ..Mark::nothing_of(self.task) }
     }
 
     /// Bytes of all files; most are shared with other checkpoints.

@@ -1,11 +1,11 @@
 //! Where a task stands: written in the same commit as the state it belongs to.
 //!
-//! Bytes: `version u8 = 2, crc32c u32 of the rest, postcard of the struct`.
+//! Bytes: `version u8 = 3, crc32c u32 of the rest, postcard of the struct`.
 
 use serde::{Deserialize, Serialize};
 use weir_proto::{DropReason, Minute, Outcome, Producer, Provenance, Topic};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The highest record seen of one upstream task; what is at or below it is a repeat. One task has one
 /// mark, whatever its generation: running numbers go on over generations.
@@ -19,6 +19,15 @@ pub struct Mark {
     pub next_seq: u64,
     /// The provenance of its newest record.
     pub last: Provenance,
+    /// The minute of its newest tick.
+    pub tick: Minute,
+}
+
+impl Mark {
+    /// Of a task of which nothing was seen; its generation is the first in which to look for it.
+    pub fn nothing_of(producer: Producer) -> Self {
+        Mark { producer, offset: 0, next_seq: 0, last: Provenance::default(), tick: Minute(0) }
+    }
 }
 
 /// What a task has appended to one topic.
@@ -165,6 +174,7 @@ mod tests {
             offset: 3,
             next_seq: 4,
             last: Provenance { position: 1, index: 2 },
+            tick: Minute(7),
         });
         meta.tally.dropped[DropReason::Duplicate as usize] = 5;
         let bytes = meta.encode();

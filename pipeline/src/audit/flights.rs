@@ -100,7 +100,7 @@ fn in_flight(auditor: &Auditor, cut: &Cut) -> Result<u64, JobError> {
 fn between(auditor: &Auditor, topic: Topic, maker: &Manifest, reader: &Manifest) -> Result<u64, JobError> {
     let (task, partition): (TaskId, u32) = (maker.task.task(), u32::from(reader.task.partition));
     let end = maker.next_seq(topic, partition);
-    let first = || Mark { producer: task.in_generation(0), offset: 0, next_seq: 0, last: Default::default() };
+    let first = || Mark::nothing_of(task.in_generation(0));
     let mark = reader.marks.iter().find(|m| m.producer.task() == task).copied().unwrap_or_else(first);
     if mark.next_seq >= end {
         return Ok(0);

@@ -41,12 +41,7 @@ impl Outputs {
         };
         for topic in writes_of(task.stage) {
             let line = auditor.registry.outputs(auditor.published, task.stage, *topic);
-            let first = || Mark {
-                producer: task.in_generation(1),
-                offset: 0,
-                next_seq: 0,
-                last: Provenance::default(),
-            };
+            let first = || Mark::nothing_of(task.in_generation(1));
             for partition in 0..partitions {
                 let mark = start.map_or_else(first, |m| m.mark(*topic, partition));
                 let content = Content::open(auditor.log.clone(), &line, partition, &mark);

@@ -246,10 +246,9 @@ impl Sides {
             ends.and_then(|(_, e)| e.get(partition as usize).copied()).unwrap_or(0)
         };
         let mark = Mark {
-            producer: manifest.map_or(task.in_generation(1), |m| m.task),
             offset: manifest.map_or(0, end),
             next_seq: self.cut.next_seq(task, Topic::Charges, partition),
-            last: Provenance::default(),
+            ..Mark::nothing_of(manifest.map_or(task.in_generation(1), |m| m.task))
         };
         let content = Content::open(self.log.clone(), line, partition, &mark);
         let mut outcomes = Outcomes { content, until: self.until, head: None };

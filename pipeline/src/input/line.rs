@@ -106,13 +106,14 @@ impl Anew {
         self.cut.start(self.reader_of(partition))
     }
 
-    /// The latest known state of its reader at or before a place; its start, if there is none.
+    /// The latest known state of its reader before a place, of whose records it has seen none, then; its
+    /// start, if there is none.
     pub fn start_before(&self, partition: u32, place: u64) -> Start {
         let task = self.reader_of(partition).in_generation(self.id.generation);
         let minutes = self.checkpoints.minutes(self.id.generation).unwrap_or_default();
         let manifests = minutes.into_iter().rev().filter_map(|m| self.checkpoints.manifest(task, m).ok()?);
         manifests
-            .filter(|m| m.position <= place)
+            .filter(|m| m.position < place)
             .map(|m| Start { position: m.position, marks: m.marks })
             .next()
             .unwrap_or_else(|| self.start(partition))

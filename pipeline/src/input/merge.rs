@@ -4,15 +4,19 @@
 //! records of *u* up to and including *p* are read; the walk waits until *u* has passed *p*. What comes
 //! from outside is read where it stands. The place of a record read so is the offset of the recorded
 //! one, so that positions stay comparable between generations.
+//!
+//! Where the recorded line was made along another one, records of it may share a place. They are of one
+//! task, so the place is filled up to the last of them. It is done when the recorded line is behind it;
+//! a reader that is opened again within it passes over what it has filled already.
 
 use super::content::Content;
 use super::line::Anew;
 use super::scan::{Head, Scan};
-use super::{Line, LineReader};
+use super::{Line, LineReader, Start};
 use crate::error::JobError;
 use crate::log::Log;
 use std::sync::Arc;
-use weir_proto::{Minute, Producer, Provenance, Record, TaskId};
+use weir_proto::{Minute, Provenance, Record, TaskId};
 use weir_state::Mark;
 
 /// Recorded records fetched at a time.
@@ -25,10 +29,10 @@ pub(super) enum Places {
         reader: Box<LineReader>,
         from: u64,
     },
-    /// Of a line that was begun anew only behind: those of its base, up to where its readers stood then.
+    /// Of a line that was begun anew only behind: those of its base, up to where its reader stood then.
     Before {
         base: Box<Places>,
-        until: u64,
+        until: Start,
         anew: Box<dyn FnOnce() -> Places + Send>,
     },
     /// While one takes the place of another.
@@ -41,18 +45,18 @@ impl Places {
             Line::First(id) => return Places::First(Scan::new(log.clone(), *id, partition, from, AT_A_TIME)),
             Line::Anew(anew) => anew,
         };
-        let begun = anew.start(partition).position;
-        if from < begun {
-            let (log_, line) = (log.clone(), line.clone());
-            return Places::Before {
-                base: Box::new(Places::open(log, &anew.base, partition, from)),
-                until: begun,
-                anew: Box::new(move || Places::open(&log_, &line, partition, begun)),
-            };
+        let until = anew.start(partition);
+        let reader = |start| Box::new(LineReader::open(log.clone(), line.clone(), partition, start));
+        if from > until.position {
+            return Places::Anew { reader: reader(anew.start_before(partition, from)), from };
         }
-        let start = anew.start_before(partition, from);
-        let reader = LineReader::open(log.clone(), line.clone(), partition, start);
-        Places::Anew { reader: Box::new(reader), from }
+        let base = Box::new(Places::open(log, &anew.base, partition, from));
+        let (log, line, start) = (log.clone(), line.clone(), until.clone());
+        let anew = move || {
+            let from = start.position;
+            Places::Anew { reader: Box::new(LineReader::open(log, line, partition, start)), from }
+        };
+        Places::Before { base, until, anew: Box::new(anew) }
     }
 
     /// The next record with its place.
@@ -65,8 +69,8 @@ impl Places {
                     other => return Ok(other),
                 },
                 Places::Before { base, until, .. } => match base.next()? {
-                    Some((place, head)) if place < *until => return Ok(Some((place, head))),
-                    None if base.position() < *until => return Ok(None),
+                    Some((place, head)) if is_before(place, &head, until) => return Ok(Some((place, head))),
+                    None if base.position() < until.position => return Ok(None),
                     _ => {
                         if let Places::Before { anew, .. } = std::mem::replace(self, Places::Nothing) {
                             *self = anew();
@@ -107,6 +111,16 @@ impl Places {
     }
 }
 
+/// Whether a reader that stood there had seen a record: of those that share its place, some.
+fn is_before(place: u64, head: &Head, start: &Start) -> bool {
+    let seen = || mark_of(&start.marks, head.producer.task()).is_some_and(|m| head.seq < m.next_seq);
+    place < start.position || place == start.position && seen()
+}
+
+fn mark_of(marks: &[Mark], task: TaskId) -> Option<&Mark> {
+    marks.iter().find(|m| m.producer.task() == task)
+}
+
 /// A place being filled.
 #[derive(Clone, Copy)]
 struct Pending {
@@ -116,6 +130,16 @@ struct Pending {
     upto: Provenance,
     /// The minute, if a tick stands there.
     tick: Option<Minute>,
+}
+
+impl Pending {
+    /// Whether nothing more belongs there: the task has come as far, or to its tick of the same minute,
+    /// even if it made less than was recorded and so counted less far.
+    fn is_filled(&self, marks: &[Mark]) -> bool {
+        let is_past =
+            |m: &Mark| m.next_seq > 0 && m.last >= self.upto || self.tick.is_some_and(|t| m.tick >= t);
+        mark_of(marks, self.task).is_some_and(is_past)
+    }
 }
 
 enum Current {
@@ -157,7 +181,8 @@ impl Merge {
     /// The next record, given what was seen of each upstream task.
     pub(super) fn next(&mut self, line: &Line, marks: &[Mark]) -> Result<Step, JobError> {
         loop {
-            let Some(Pending { place, task, upto, tick }) = self.pending else {
+            let Some(pending) = self.pending.filter(|p| !p.is_filled(marks)) else {
+                self.pending = None;
                 let Some((place, head)) = self.places.next()? else {
                     return Ok(Step::Wait(self.places.position()));
                 };
@@ -169,21 +194,19 @@ impl Merge {
                 self.pending = Some(Pending { place, task, upto: head.provenance, tick });
                 continue;
             };
-            let at = self.content_of(task, line, marks);
-            match self.contents[at].1.peek()? {
-                None => return Ok(Step::Wait(place)),
-                Some(head) if head.provenance > upto => self.pending = None,
+            let at = self.content_of(pending.task, line, marks);
+            let content = &mut self.contents[at].1;
+            match content.peek()? {
+                None => return Ok(Step::Wait(pending.place)),
+                Some(head) if head.provenance > pending.upto => self.pending = None,
                 Some(head) => {
-                    self.contents[at].1.take()?;
+                    content.take()?;
                     self.current = Current::Content(at);
-                    // Behind its tick of the same minute nothing more of a task belongs here, even if it made
-                    // less than was recorded and so counted less far.
-                    let same_tick = tick.is_some() && Record::tick_of(self.contents[at].1.bytes()) >= tick;
-                    let done = head.provenance == upto || same_tick;
-                    if done {
-                        self.pending = None;
-                    }
-                    return Ok(Step::Record { place, done, head });
+                    let tick = Record::tick_of(content.bytes());
+                    let filled =
+                        head.provenance == pending.upto || pending.tick.is_some() && tick >= pending.tick;
+                    let done = filled && self.places.position() > pending.place;
+                    return Ok(Step::Record { place: pending.place, done, head });
                 }
             }
         }
@@ -193,8 +216,7 @@ impl Merge {
         if let Some(at) = self.contents.iter().position(|(t, _)| *t == task) {
             return at;
         }
-        let mark =
-            marks.iter().find(|m| m.producer.task() == task).copied().unwrap_or_else(|| nothing_of(task));
+        let mark = mark_of(marks, task).copied().unwrap_or_else(|| Mark::nothing_of(task.in_generation(0)));
         self.contents.push((task, Content::open(self.log.clone(), line, self.partition, &mark)));
         self.contents.len() - 1
     }
@@ -209,10 +231,4 @@ impl Merge {
             Current::Content(at) => self.contents[at].1.bytes(),
         }
     }
-}
-
-/// The mark of a task of which nothing was seen.
-pub(super) fn nothing_of(task: TaskId) -> Mark {
-    let producer = Producer { stage: task.stage, partition: task.partition, generation: 0 };
-    Mark { producer, offset: 0, next_seq: 0, last: Provenance::default() }
 }

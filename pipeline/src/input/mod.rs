@@ -15,9 +15,9 @@ pub use scan::{Head, Scan};
 
 use crate::error::JobError;
 use crate::log::Log;
-use merge::{Merge, Step, nothing_of};
+use merge::{Merge, Step};
 use std::sync::Arc;
-use weir_proto::TopicId;
+use weir_proto::{Record, TopicId};
 use weir_state::Mark;
 
 /// Records fetched at a time.
@@ -190,11 +190,11 @@ impl LineReader {
 
     /// Whether a record was not seen before; it has been from now on.
     fn is_new(&mut self, head: &Head) -> Result<bool, JobError> {
-        let task = head.producer.task();
+        let (task, tick) = (head.producer.task(), Record::tick_of(self.bytes()));
         if self.marks.get(self.mark).is_none_or(|m| m.producer.task() != task) {
             let found = self.marks.iter().position(|m| m.producer.task() == task);
             self.mark = found.unwrap_or_else(|| {
-                self.marks.push(nothing_of(task));
+                self.marks.push(Mark::nothing_of(task.in_generation(0)));
                 self.marks.len() - 1
             });
         }
@@ -211,8 +211,8 @@ impl LineReader {
         if head.seq < mark.next_seq {
             return Ok(false);
         }
-        let (producer, last) = (head.producer, head.provenance);
-        *mark = Mark { producer, offset: head.offset + 1, next_seq: head.seq + 1, last };
+        let (producer, last, tick) = (head.producer, head.provenance, tick.unwrap_or(mark.tick));
+        *mark = Mark { producer, offset: head.offset + 1, next_seq: head.seq + 1, last, tick };
         Ok(true)
     }
 
