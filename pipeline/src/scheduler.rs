@@ -67,11 +67,17 @@ struct Slot {
 #[derive(Default)]
 struct State {
     tasks: Vec<Slot>,
-    /// Follow-ups under way.
-    following: usize,
+    /// Whose follow-ups are under way.
+    following: Vec<Producer>,
     /// Turns since the last one of a task in the background.
     foreground: u32,
     error: Option<JobError>,
+}
+
+impl State {
+    fn holds(&self, which: impl Fn(Producer) -> bool) -> bool {
+        self.tasks.iter().map(|s| s.id).chain(self.following.iter().copied()).any(which)
+    }
 }
 
 /// Runs tasks on threads.
@@ -102,17 +108,17 @@ impl Scheduler {
         self.state().tasks.iter_mut().filter(|s| which(s.id)).for_each(|s| s.background = false);
     }
 
-    /// Lets go of tasks, once what they are doing is done.
+    /// Lets go of tasks, once what they are doing is done, and what is left to do without them.
     pub fn remove(&self, which: impl Fn(Producer) -> bool) -> Vec<Box<dyn Work>> {
         let mut removed = Vec::new();
         let mut state = self.state();
-        while state.tasks.iter().any(|s| which(s.id)) {
+        while state.holds(&which) {
             let (gone, rest) = std::mem::take(&mut state.tasks)
                 .into_iter()
                 .partition::<Vec<_>, _>(|s| which(s.id) && s.task.is_some());
             state.tasks = rest;
             removed.extend(gone.into_iter().filter_map(|s| s.task));
-            if state.tasks.iter().any(|s| which(s.id)) {
+            if state.holds(&which) {
                 state = self.changed.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner).0;
             }
         }
@@ -123,7 +129,7 @@ impl Scheduler {
     pub fn are_idle(&self, which: impl Fn(Producer) -> bool) -> bool {
         let state = self.state();
         let idle = |s: &Slot| s.task.as_ref().is_some_and(|t| t.is_idle());
-        state.following == 0 && state.tasks.iter().filter(|s| which(s.id)).all(idle)
+        state.following.is_empty() && state.tasks.iter().filter(|s| which(s.id)).all(idle)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -197,22 +203,25 @@ impl Scheduler {
                 slot.task = Some(task);
             }
             self.changed.notify_one();
-            state = self.follow_up(state, result);
+            state = self.follow_up(state, id, result);
         }
     }
 
     fn follow_up<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
+        id: Producer,
         result: Result<FollowUp, JobError>,
     ) -> MutexGuard<'a, State> {
         let result = match result {
             Ok(Some(rest)) => {
-                state.following += 1;
+                state.following.push(id);
                 drop(state);
                 let result = rest();
                 state = self.state();
-                state.following -= 1;
+                let done = state.following.iter().position(|f| *f == id);
+                done.map(|at| state.following.swap_remove(at));
+                self.changed.notify_all();
                 result
             }
             other => other.map(|_| ()),

@@ -9,13 +9,15 @@ use crate::flow::{Shared, Stage};
 use crate::input::{Line, LineReader, Start};
 use crate::log::Log;
 use crate::outputs::{Outputs, Tickets};
-use crate::scheduler::{FollowUp, Need, Work, finish};
+use crate::scheduler::{FollowUp, Need, Work};
 use crate::status::TaskStatus;
+use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Instant;
 use weir_operators::{Operator, Outbox};
 use weir_proto::{Minute, Producer, Record};
-use weir_state::{CheckpointDir, Commit, Durability, Store, TaskMeta};
+use weir_state::{CheckpointDir, Commit, Durability, Store, TaskMeta, Unfinished};
 
 /// Records of a turn, at most.
 const MAX_RECORDS: u64 = 16_384;
@@ -48,7 +50,7 @@ pub struct TaskOptions {
 /// A task that folds a topic's partition.
 pub struct Task {
     input: LineReader,
-    store: Store,
+    store: Arc<Store>,
     operator: Box<dyn Operator>,
     outbox: Outbox,
     outputs: Outputs,
@@ -60,6 +62,10 @@ pub struct Task {
     exhausted: Option<u64>,
     at_tick: AtTick,
     checkpoint_due: bool,
+    /// Set while the store is being copied: nothing may be committed then.
+    copying: Arc<AtomicBool>,
+    /// Since when a commit has waited for that.
+    held_up: Cell<Option<Instant>>,
     ends_at: Arc<AtomicU32>,
     status: Arc<TaskStatus>,
 }
@@ -96,9 +102,11 @@ impl Task {
             outbox: Outbox::resume(&meta),
             outputs: Outputs::resume(log.clone(), &meta)?,
             checkpoint_due: meta.at_tick && !begins,
-            store,
+            store: Arc::new(store),
             meta,
             log,
+            copying: Arc::default(),
+            held_up: Cell::new(None),
             uncommitted: None,
             exhausted: None,
             at_tick,
@@ -152,6 +160,9 @@ impl Task {
     }
 
     fn commit(&mut self) -> Result<(), JobError> {
+        if let Some(since) = self.held_up.take() {
+            self.status.paused(since.elapsed());
+        }
         self.meta.commits += 1;
         self.outbox.save(&mut self.meta);
         let mut commit = Commit::new(self.meta.commits);
@@ -164,13 +175,19 @@ impl Task {
         Ok(())
     }
 
-    fn checkpoint(&mut self) -> Result<FollowUp, JobError> {
+    /// The store is copied beside the task, which goes on folding; only its next commit waits.
+    fn checkpoint(&mut self) -> FollowUp {
         self.checkpoint_due = false;
         self.status.checkpointed(self.meta.last_tick);
-        match &self.at_tick {
-            AtTick::Checkpoint(dir) => Ok(finish(dir.begin(&self.store, &self.meta)?)),
-            AtTick::Nothing => Ok(None),
-        }
+        let AtTick::Checkpoint(dir) = self.at_tick.clone() else { return None };
+        let (store, meta) = (self.store.clone(), self.meta.clone());
+        let copying = self.copying.clone();
+        copying.store(true, Ordering::Release);
+        Some(Box::new(move || {
+            let begun = dir.begin(&store, &meta);
+            copying.store(false, Ordering::Release);
+            Ok(begun?.map_or(Ok(()), Unfinished::finish)?)
+        }))
     }
 
     /// Whether the generation has ended here: another one goes on from this tick.
@@ -183,8 +200,12 @@ impl Task {
 impl Work for Task {
     fn need(&self) -> Need {
         match &self.uncommitted {
-            Some(tickets) if tickets.are_durable(&*self.log) => return Need::Commit,
-            Some(_) => return Need::Nothing,
+            Some(tickets) if !tickets.are_durable(&*self.log) => return Need::Nothing,
+            Some(_) if self.copying.load(Ordering::Acquire) => {
+                self.held_up.set(self.held_up.get().or_else(|| Some(Instant::now())));
+                return Need::Nothing;
+            }
+            Some(_) => return Need::Commit,
             None if self.checkpoint_due => return Need::Checkpoint,
             None => {}
         }
@@ -206,7 +227,7 @@ impl Work for Task {
     fn work(&mut self, need: Need) -> Result<FollowUp, JobError> {
         match need {
             Need::Commit => self.commit()?,
-            Need::Checkpoint => return self.checkpoint(),
+            Need::Checkpoint => return Ok(self.checkpoint()),
             Need::Turn(_) => self.fold_turn()?,
             Need::Nothing => {}
         }
