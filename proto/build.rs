@@ -1,7 +1,7 @@
 //! Compiles the `.proto` files with protox, so that nobody needs protoc.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("cargo:rerun-if-changed=weir/v1/weir.proto");
+    println!("cargo:rerun-if-changed=weir/v1");
     let files = protox::compile(["weir/v1/weir.proto"], ["."])?;
     // For reflection.
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);

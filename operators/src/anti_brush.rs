@@ -84,9 +84,10 @@ impl Operator for AntiBrush {
         Ok(())
     }
 
-    fn tick(&mut self, now: Minute) {
+    fn tick(&mut self, _: &Store, now: Minute, _: &mut Outbox) -> Result<(), OperatorError> {
         self.now = now;
         self.floods.tick(now);
+        Ok(())
     }
 
     fn stage(&mut self, store: &Store, commit: &mut Commit) -> Result<(), StateError> {

@@ -42,8 +42,15 @@ impl AntiFraud {
             user_ads: MinuteTable::load(store, USER_ADS, rules.windows())?,
             rules,
         };
-        this.tick(now);
+        this.enter(now);
         Ok(this)
+    }
+
+    fn enter(&mut self, now: Minute) {
+        self.now = now;
+        self.verdicts.tick(now);
+        self.users.tick(now);
+        self.user_ads.tick(now);
     }
 
     fn judge(&mut self, store: &Store, event: &Event<'_>) -> Result<Option<DropReason>, StateError> {
@@ -118,11 +125,9 @@ impl Operator for AntiFraud {
         Ok(())
     }
 
-    fn tick(&mut self, now: Minute) {
-        self.now = now;
-        self.verdicts.tick(now);
-        self.users.tick(now);
-        self.user_ads.tick(now);
+    fn tick(&mut self, _: &Store, now: Minute, _: &mut Outbox) -> Result<(), OperatorError> {
+        self.enter(now);
+        Ok(())
     }
 
     fn stage(&mut self, store: &Store, commit: &mut Commit) -> Result<(), StateError> {

@@ -240,6 +240,8 @@ impl Line<'_> {
                 "cpm" => Billing::Cpm,
                 other => return Err(malformed(format!("billing is {other:?}, not cpc or cpm"))),
             },
+            origin: None,
+            reported: false,
         })
     }
 }

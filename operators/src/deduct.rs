@@ -133,9 +133,9 @@ impl Deduct {
             self.touched.insert(advertiser_id);
         }
         out.outcome(outcome);
-        let (fixed, text) = Charge::of(&event, outcome, amount, balance).encode();
+        let (fixed, [guid, original]) = Charge::of(&event, outcome, amount, balance).encode();
         let to = partition::by_advertiser(advertiser_id, out.partitions());
-        out.emit(to, &[&fixed, text.as_bytes()]);
+        out.emit(to, &[&fixed, guid.as_bytes(), original.as_bytes()]);
         Ok(())
     }
 
@@ -160,7 +160,7 @@ impl Operator for Deduct {
         }
     }
 
-    fn tick(&mut self, now: Minute) {
+    fn tick(&mut self, _: &Store, now: Minute, _: &mut Outbox) -> Result<(), OperatorError> {
         let oldest = |m: Minute| m.minus(self.rules.allowed_lateness).day();
         if oldest(now) > oldest(self.now) {
             for (id, account) in &mut self.accounts {
@@ -170,6 +170,7 @@ impl Operator for Deduct {
         }
         self.now = now;
         self.decided.tick(now);
+        Ok(())
     }
 
     fn stage(&mut self, store: &Store, commit: &mut Commit) -> Result<(), StateError> {

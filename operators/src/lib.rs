@@ -54,8 +54,8 @@ pub trait Operator: Send {
     /// Folds one record. Outputs go to `out`, in an order that depends on the record and the state.
     fn fold(&mut self, store: &Store, record: Record<'_>, out: &mut Outbox) -> Result<(), OperatorError>;
 
-    /// A minute began.
-    fn tick(&mut self, now: Minute);
+    /// A minute began. What it gives rise to goes out before the tick is handed on.
+    fn tick(&mut self, store: &Store, now: Minute, out: &mut Outbox) -> Result<(), OperatorError>;
 
     /// Adds what changed since the last commit.
     fn stage(&mut self, store: &Store, commit: &mut Commit) -> Result<(), StateError>;

@@ -21,7 +21,7 @@ pub struct Entry {
     /// How many charges.
     pub charges: u64,
     /// Events refused, by the code of the outcome.
-    pub refused: [u64; 4],
+    pub refused: [u64; 24],
     /// Sum of what was refused: the platform's loss, in nanos.
     pub lost: i128,
     /// The advertiser was told that the account is exhausted.
@@ -82,13 +82,21 @@ impl Operator for PostProcess {
         out.outcome(charge.outcome);
         if let Some(kind) = self.ledger.entry(advertiser_id).or_default().add(&charge)? {
             let event_time_ms = charge.event_time_ms;
-            let notice = Notice { kind, advertiser_id, event_time_ms, balance: charge.balance_after };
+            let notice = Notice {
+                kind,
+                advertiser_id,
+                event_time_ms,
+                balance: charge.balance_after,
+                campaign_id: charge.campaign_id,
+            };
             out.emit(partition::by_advertiser(advertiser_id, out.partitions()), &[&notice.encode()]);
         }
         Ok(())
     }
 
-    fn tick(&mut self, _: Minute) {}
+    fn tick(&mut self, _: &Store, _: Minute, _: &mut Outbox) -> Result<(), OperatorError> {
+        Ok(())
+    }
 
     fn stage(&mut self, _: &Store, commit: &mut Commit) -> Result<(), StateError> {
         for id in self.touched.drain() {

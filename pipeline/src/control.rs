@@ -84,6 +84,10 @@ impl Control for JobControl {
         self.blocking(move |job| job.promotion().give_up(id).map(|()| rpc::DropResponse {})).await
     }
 
+    async fn submit(&self, _: Request<rpc::SubmitRequest>) -> Result<Response<rpc::SubmitResponse>, Status> {
+        Err(Status::unimplemented("commands"))
+    }
+
     async fn decide_dead(
         &self,
         request: Request<rpc::DecideDeadRequest>,

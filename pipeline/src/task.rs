@@ -145,7 +145,7 @@ impl Task {
         self.outbox.at(place);
         match Record::decode(self.input.bytes())? {
             Record::Tick(minute) if minute > self.meta.last_tick => {
-                self.operator.tick(minute);
+                self.operator.tick(&self.store, minute, &mut self.outbox)?;
                 self.outbox.tick(minute);
                 self.meta.ticked(minute);
                 Ok(true)

@@ -35,12 +35,15 @@ pub enum DropReason {
     NotBillable = 9,
     /// This (advertiser, guid) was decided before.
     Duplicate = 10,
+    /// A notice with the price `AUDIT`, or of an auction that was won but not billed.
+    NotABill = 11,
 }
 
 impl DropReason {
     /// Every reason, in the order in which the flow checks them.
-    pub const ALL: [DropReason; 10] = [
+    pub const ALL: [DropReason; 11] = [
         DropReason::Malformed,
+        DropReason::NotABill,
         DropReason::TooLate,
         DropReason::Bot,
         DropReason::Datacenter,
@@ -70,6 +73,7 @@ impl DropReason {
             DropReason::UserAdSpread => "user_ad_spread",
             DropReason::NotBillable => "not_billable",
             DropReason::Duplicate => "duplicate",
+            DropReason::NotABill => "not_a_bill",
         }
     }
 }

@@ -4,17 +4,21 @@
 //! agent last, so that a stage can leave it off without touching the rest:
 //!
 //! ```text
-//!  0 kind u8 = 1      1 flags u8 (1 impression, 2 cpm, 4 guid is text, 8 ip is v6)
+//!  0 kind u8 = 1      1 flags u8 (1 impression, 2 cpm, 4 guid is text, 8 ip is v6, 16 has an origin,
+//!                       32 reported by a server)
 //!  2 lengths u8: user, guid text, slot, region, channel, app version
-//!  8 user agent length u16        10 zero u16        12 ipv4 address u32 (0 if v6)
+//!  8 user agent length u16        10 kind u8, 11 billing u8 (0: by the flags)
+//! 12 ipv4 address u32 (0 if v6)
 //! 16 event time ms u64            24 ingest time ms u64
 //! 32 ad u64    40 campaign u64    48 advertiser u64  56 bid micros u64
-//! 64 guid u128 (0 if text)        80 ipv6 address [16] if flagged, then the strings
+//! 64 guid u128 (0 if text)        80 ipv6 address [16] if flagged, then if flagged
+//!    the origin (sale micros u64, length u8, text), then the strings
 //! ```
 
 use crate::bytes::{array_at, text, u16_at, u32_at, u64_at};
 use crate::ids::{Guid, ip_key};
 use crate::record::{KIND_EVENT, RecordError};
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const FIXED: usize = 80;
@@ -22,6 +26,10 @@ const IMPRESSION: u8 = 1;
 const CPM: u8 = 2;
 const GUID_TEXT: u8 = 4;
 const IP_V6: u8 = 8;
+const ORIGIN: u8 = 16;
+const REPORTED: u8 = 32;
+const KIND: usize = 10;
+const BILLING: usize = 11;
 const USER: usize = 2;
 const GUID: usize = 3;
 const SLOT: usize = 4;
@@ -29,22 +37,104 @@ const REGION: usize = 5;
 const CHANNEL: usize = 6;
 const APP: usize = 7;
 
-/// What the user did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub enum EventKind {
-    /// Clicked the ad.
-    Click,
-    /// Saw the ad.
-    Impression,
+    /// The user clicked the ad.
+    Click = 0,
+    /// The user saw the ad.
+    Impression = 1,
+    /// The user did, after a click, what the advertiser wants: signed up, installed the app.
+    Action = 2,
+    /// The user bought something after a click.
+    Sale = 3,
+    /// A sale was reversed, in part or whole.
+    SaleReversal = 4,
+}
+
+impl EventKind {
+    /// Every kind.
+    pub const ALL: [EventKind; 5] = [
+        EventKind::Click,
+        EventKind::Impression,
+        EventKind::Action,
+        EventKind::Sale,
+        EventKind::SaleReversal,
+    ];
+
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            EventKind::Click => "click",
+            EventKind::Impression => "impression",
+            EventKind::Action => "action",
+            EventKind::Sale => "sale",
+            EventKind::SaleReversal => "sale_reversal",
+        }
+    }
+
+    /// Whether it must name the event that it comes from: an action or a sale its click, a reversal its
+    /// sale.
+    pub fn has_origin(self) -> bool {
+        !matches!(self, EventKind::Click | EventKind::Impression)
+    }
 }
 
 /// What the advertiser pays for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
 pub enum Billing {
-    /// Per click: the bid in micros.
-    Cpc,
+    /// Per click: the bid.
+    Cpc = 0,
     /// Per thousand impressions: a thousandth of the bid for each.
-    Cpm,
+    Cpm = 1,
+    /// Per action: a fixed price.
+    Cpa = 2,
+    /// Per sale: a share of its amount.
+    Cps = 3,
+    /// By time: a contract for a slot, accrued per minute.
+    Cpt = 4,
+    /// By time: a contract for a slot, accrued per day.
+    Cpd = 5,
+}
+
+impl Billing {
+    /// Every model.
+    pub const ALL: [Billing; 6] =
+        [Billing::Cpc, Billing::Cpm, Billing::Cpa, Billing::Cps, Billing::Cpt, Billing::Cpd];
+
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Billing::Cpc => "cpc",
+            Billing::Cpm => "cpm",
+            Billing::Cpa => "cpa",
+            Billing::Cps => "cps",
+            Billing::Cpt => "cpt",
+            Billing::Cpd => "cpd",
+        }
+    }
+
+    /// The model of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|b| b.name() == name)
+    }
+
+    /// The model of a code on disk.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|b| *b as u8 == code)
+    }
+}
+
+/// Where an action, a sale or a reversal comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// The guid of the click, or for a reversal of the sale.
+    pub guid: &'a str,
+    /// The amount of the sale, or of the part that is reversed, in micros; 0 for an action.
+    pub sale_micros: u64,
 }
 
 /// An event about to be written to `raw`. Strings other than the user agent are at most 255 bytes.
@@ -67,6 +157,9 @@ pub struct NewEvent<'a> {
     pub app_version: &'a str,
     pub bid_micros: u64,
     pub billing: Billing,
+    pub origin: Option<Origin<'a>>,
+    /// A server reported it: its address and user agent are not the user's.
+    pub reported: bool,
 }
 
 impl NewEvent<'_> {
@@ -90,7 +183,15 @@ impl NewEvent<'_> {
         b[1] = IMPRESSION * u8::from(self.kind == EventKind::Impression)
             | CPM * u8::from(self.billing == Billing::Cpm)
             | GUID_TEXT * u8::from(!guid_text.is_empty())
-            | IP_V6 * u8::from(v6.is_some());
+            | IP_V6 * u8::from(v6.is_some())
+            | ORIGIN * u8::from(self.origin.is_some())
+            | REPORTED * u8::from(self.reported);
+        if self.kind.has_origin() {
+            b[KIND] = self.kind as u8;
+        }
+        if !matches!(self.billing, Billing::Cpc | Billing::Cpm) {
+            b[BILLING] = self.billing as u8;
+        }
         let texts = [self.user_id, guid_text, self.slot, self.region, self.channel, self.app_version];
         for (at, text) in texts.iter().enumerate() {
             debug_assert!(text.len() <= Self::MAX_TEXT);
@@ -114,6 +215,12 @@ impl NewEvent<'_> {
         out.clear();
         out.extend_from_slice(&b);
         out.extend_from_slice(v6.as_ref().map_or(&[], |ip| &ip[..]));
+        if let Some(origin) = self.origin {
+            debug_assert!(origin.guid.len() <= Self::MAX_TEXT);
+            out.extend_from_slice(&origin.sale_micros.to_le_bytes());
+            out.push(origin.guid.len() as u8);
+            out.extend_from_slice(origin.guid.as_bytes());
+        }
         texts.iter().for_each(|t| out.extend_from_slice(t.as_bytes()));
         out.extend_from_slice(ua);
     }
@@ -131,8 +238,40 @@ impl<'a> Event<'a> {
         }
         let texts: usize = b[USER..=APP].iter().map(|n| usize::from(*n)).sum();
         let v6 = if b[1] & IP_V6 != 0 { 16 } else { 0 };
-        let whole = FIXED + v6 + texts + usize::from(u16_at(b, 8));
-        if b.len() == whole { Ok(Event(b)) } else { Err(damaged) }
+        let origin = match b[1] & ORIGIN {
+            0 => 0,
+            _ => 9 + usize::from(*b.get(FIXED + v6 + 8).ok_or(damaged.clone())?),
+        };
+        if b.len() != FIXED + v6 + origin + texts + usize::from(u16_at(b, 8)) {
+            return Err(damaged);
+        }
+        if !EventKind::ALL.into_iter().any(|kind| kind as u8 == b[KIND]) {
+            return Err(RecordError::Value { what: "kind of event", value: b[KIND] });
+        }
+        match Billing::from_code(b[BILLING]) {
+            Some(_) => Ok(Event(b)),
+            None => Err(RecordError::Value { what: "billing model", value: b[BILLING] }),
+        }
+    }
+
+    /// Where the part behind the address begins.
+    fn behind_ip(&self) -> usize {
+        FIXED + if self.0[1] & IP_V6 != 0 { 16 } else { 0 }
+    }
+
+    fn origin_len(&self) -> usize {
+        if self.0[1] & ORIGIN != 0 { 9 + usize::from(self.0[self.behind_ip() + 8]) } else { 0 }
+    }
+
+    /// Where it comes from, if it has to say so.
+    pub fn origin(&self) -> Option<Origin<'a>> {
+        let (at, len) = (self.behind_ip(), self.origin_len());
+        (len > 0).then(|| Origin { sale_micros: u64_at(self.0, at), guid: text(&self.0[at + 9..at + len]) })
+    }
+
+    /// Whether a server reported it, so that its address and user agent are not the user's.
+    pub fn is_reported(&self) -> bool {
+        self.0[1] & REPORTED != 0
     }
 
     /// The record's bytes.
@@ -152,9 +291,8 @@ impl<'a> Event<'a> {
     }
 
     fn string(&self, which: usize) -> &'a str {
-        let v6 = if self.0[1] & IP_V6 != 0 { 16 } else { 0 };
         let before: usize = self.0[USER..which].iter().map(|n| usize::from(*n)).sum();
-        let start = FIXED + v6 + before;
+        let start = self.behind_ip() + self.origin_len() + before;
         text(&self.0[start..start + usize::from(self.0[which])])
     }
 
@@ -177,14 +315,23 @@ impl<'a> Event<'a> {
         u64_at(self.0, 24)
     }
 
-    /// Click or impression.
+    /// What happened.
     pub fn kind(&self) -> EventKind {
-        if self.0[1] & IMPRESSION != 0 { EventKind::Impression } else { EventKind::Click }
+        match self.0[KIND] {
+            2 => EventKind::Action,
+            3 => EventKind::Sale,
+            4 => EventKind::SaleReversal,
+            _ if self.0[1] & IMPRESSION != 0 => EventKind::Impression,
+            _ => EventKind::Click,
+        }
     }
 
     /// What is paid for.
     pub fn billing(&self) -> Billing {
-        if self.0[1] & CPM != 0 { Billing::Cpm } else { Billing::Cpc }
+        match self.0[BILLING] {
+            0 if self.0[1] & CPM != 0 => Billing::Cpm,
+            code => Billing::from_code(code).unwrap_or(Billing::Cpc),
+        }
     }
 
     /// The user.
@@ -226,7 +373,7 @@ impl<'a> Event<'a> {
         u64_at(self.0, 48)
     }
 
-    /// The bid: micros per click, or per thousand impressions.
+    /// The bid: micros per click or action, or per thousand impressions.
     pub fn bid_micros(&self) -> u64 {
         u64_at(self.0, 56)
     }
@@ -275,6 +422,8 @@ mod tests {
             app_version: "8.18.6",
             bid_micros: 544_880,
             billing: Billing::Cpm,
+            origin: None,
+            reported: false,
         }
     }
 
@@ -303,6 +452,27 @@ mod tests {
             let shorter = [&fixed[..], rest].concat();
             let e = read(&shorter);
             assert_eq!((e.ua(), e.guid(), e.app_version()), ("", new.guid, "8.18.6"));
+        }
+    }
+
+    #[test]
+    fn a_sale_names_its_click() {
+        for ip in ["22.186.217.44", "2001:db8::1"] {
+            let origin = Origin { guid: "click-7", sale_micros: 49_990_000 };
+            let sample = sample("my-own-id", ip);
+            let new = NewEvent {
+                kind: EventKind::Sale,
+                billing: Billing::Cps,
+                origin: Some(origin),
+                reported: true,
+                ..sample
+            };
+            let mut b = Vec::new();
+            new.encode(&mut b);
+            let e = read(&b);
+            assert_eq!((e.kind(), e.billing(), e.origin()), (EventKind::Sale, Billing::Cps, Some(origin)));
+            assert_eq!((e.user_id(), e.guid(), e.is_reported()), ("u22d8", Guid::Text("my-own-id"), true));
+            assert_eq!((e.app_version(), e.ua()), (new.app_version, new.ua));
         }
     }
 

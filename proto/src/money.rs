@@ -1,9 +1,12 @@
 //! Amounts. Inside Weir an amount is a count of nanos: billionths of the currency unit of the
 //! account. On the wire it is `weir.v1.Money`, the shape of `google.type.Money`.
 
-use serde::{Serialize, Serializer};
+use crate::rpc;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::iter::Sum;
+use std::str::FromStr;
 
 /// An amount in billionths of the currency unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +44,115 @@ impl Nanos {
     }
 }
 
+/// A currency: an alphabetic code of ISO 4217.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// Reads a code of three upper-case letters.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::from_bytes(text.as_bytes().try_into().ok()?)
+    }
+
+    /// The code of three bytes.
+    pub fn from_bytes(bytes: [u8; 3]) -> Option<Self> {
+        bytes.iter().all(u8::is_ascii_uppercase).then_some(Currency(bytes))
+    }
+
+    /// Its three bytes.
+    pub fn bytes(self) -> [u8; 3] {
+        self.0
+    }
+}
+
+impl Default for Currency {
+    /// US dollars: the currency of an account for which none is given.
+    fn default() -> Self {
+        Currency(*b"USD")
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(std::str::from_utf8(&self.0).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl Serialize for Currency {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Currency {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        Currency::parse(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is no currency such as EUR")))
+    }
+}
+
+/// A text is no amount.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0:?} is not an amount such as 12.50, with at most nine decimals")]
+pub struct AmountError(pub String);
+
+impl FromStr for Nanos {
+    type Err = AmountError;
+
+    /// Reads units with up to nine decimals, exactly.
+    fn from_str(text: &str) -> Result<Self, AmountError> {
+        let error = || AmountError(text.to_owned());
+        let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+        let (units, decimals) = digits.split_once('.').unwrap_or((digits, "0"));
+        let is_number = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
+        if !is_number(units) || !is_number(decimals) || decimals.len() > 9 {
+            return Err(error());
+        }
+        let units: i64 = units.parse().map_err(|_| error())?;
+        let decimals: i128 = format!("{decimals:0<9}").parse().map_err(|_| error())?;
+        Ok(Nanos(sign * (i128::from(units) * Self::PER_UNIT + decimals)))
+    }
+}
+
+impl Nanos {
+    /// As it goes over the wire; what does not fit is an error.
+    pub fn to_wire(self, currency: Currency) -> Result<rpc::Money, MoneyError> {
+        Ok(rpc::Money {
+            currency_code: currency.to_string(),
+            units: i64::try_from(self.0 / Self::PER_UNIT).map_err(|_| MoneyError)?,
+            nanos: (self.0 % Self::PER_UNIT) as i32,
+        })
+    }
+
+    /// From a count of 10^-scale of the unit: exact, or nothing.
+    pub fn from_scaled(amount: i64, scale: u32) -> Option<Self> {
+        let (amount, per) = (i128::from(amount), |n: u32| 10i128.checked_pow(n));
+        match scale {
+            0..=9 => amount.checked_mul(per(9 - scale)?).map(Nanos),
+            _ => {
+                let divisor = per(scale - 9)?;
+                (amount % divisor == 0).then(|| Nanos(amount / divisor))
+            }
+        }
+    }
+}
+
+impl rpc::Money {
+    /// The amount and its currency; nothing if they are not in the shape that is asked for.
+    pub fn read(&self) -> Option<(Nanos, Currency)> {
+        let (units, nanos) = (i128::from(self.units), i128::from(self.nanos));
+        let fits = nanos.abs() < Nanos::PER_UNIT && (units == 0 || nanos == 0 || (units < 0) == (nanos < 0));
+        let amount = Nanos(units * Nanos::PER_UNIT + nanos);
+        Currency::parse(&self.currency_code).filter(|_| fits).map(|currency| (amount, currency))
+    }
+}
+
 impl Sum for Nanos {
     fn sum<I: Iterator<Item = Nanos>>(amounts: I) -> Nanos {
         Nanos(amounts.map(|n| n.0).sum())
@@ -75,6 +187,31 @@ mod tests {
         assert_eq!(Nanos::from_micros(544_880), Nanos(544_880_000));
         assert_eq!(Nanos::per_mille_of_micros(1), Nanos(1));
         assert_eq!(Nanos::from_micros(u64::MAX).0, i128::from(u64::MAX) * 1000);
+    }
+
+    #[test]
+    fn amounts_are_read_exactly() {
+        for (text, nanos) in
+            [("12.50", 12_500_000_000), ("-0.000000001", -1), ("7", 7_000_000_000), ("0.1", 100_000_000)]
+        {
+            assert_eq!(text.parse(), Ok(Nanos(nanos)), "{text}");
+            let wire = Nanos(nanos).to_wire(Currency::default()).unwrap();
+            assert_eq!(wire.read(), Some((Nanos(nanos), Currency::default())));
+        }
+        for text in ["", ".", "1.", ".5", "1.0000000001", "1e3", "+1", "1,5", "--1", "99999999999999999999"] {
+            assert!(text.parse::<Nanos>().is_err(), "{text}");
+        }
+        let mixed = rpc::Money { currency_code: "EUR".to_owned(), units: 1, nanos: -1 };
+        assert_eq!(mixed.read(), None);
+    }
+
+    #[test]
+    fn scales_are_compared_by_value() {
+        assert_eq!(Nanos::from_scaled(2_000, 3), Some(Nanos(2_000_000_000)));
+        assert_eq!(Nanos::from_scaled(2, 0), Some(Nanos(2_000_000_000)));
+        assert_eq!(Nanos::from_scaled(20, 10), Some(Nanos(2)));
+        assert_eq!(Nanos::from_scaled(21, 10), None);
+        assert_eq!(Nanos::from_scaled(1, 200), None);
     }
 
     #[test]

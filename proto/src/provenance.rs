@@ -22,13 +22,16 @@ pub enum StageId {
     PostProcess = 6,
     /// Posts the published outcomes to the account system; not part of the flow.
     Deliver = 7,
+    /// Takes commands in from the control interface.
+    Commands = 8,
 }
 
 impl StageId {
     /// Every stage, in flow order.
-    pub const ALL: [StageId; 7] = [
+    pub const ALL: [StageId; 8] = [
         StageId::Collect,
         StageId::Accounts,
+        StageId::Commands,
         StageId::AntiBrush,
         StageId::AntiFraud,
         StageId::Deduct,
@@ -38,7 +41,7 @@ impl StageId {
 
     /// Whether it takes in from outside: what it makes belongs to no generation.
     pub fn is_source(self) -> bool {
-        matches!(self, StageId::Collect | StageId::Accounts)
+        matches!(self, StageId::Collect | StageId::Accounts | StageId::Commands)
     }
 
     /// Whether it folds a topic: each generation has tasks of its own of it.
@@ -61,6 +64,7 @@ impl StageId {
         match self {
             StageId::Collect => "collect",
             StageId::Accounts => "accounts",
+            StageId::Commands => "commands",
             StageId::AntiBrush => "anti-brush",
             StageId::AntiFraud => "anti-fraud",
             StageId::Deduct => "deduct",
@@ -86,11 +90,11 @@ pub enum Topic {
     Clean,
     /// Events that passed anti-fraud, and account commands, keyed by advertiser.
     Judged,
-    /// Charged and refused events, keyed by advertiser.
+    /// What was charged and refused, keyed by advertiser.
     Charges,
     /// What was dropped, with its reason.
     Dropped,
-    /// Exhausted accounts and reached budgets.
+    /// What advertisers are told: exhausted accounts, reached budgets.
     Notices,
     /// Differences to charges of the past, posted when another generation is published. It belongs to
     /// no generation.
@@ -99,11 +103,13 @@ pub enum Topic {
     Retry,
     /// Records that are not tried any more, and what was decided about them. It belongs to no generation.
     Dead,
+    /// What was decided about commands.
+    Answers,
 }
 
 impl Topic {
     /// Every topic, in flow order.
-    pub const ALL: [Topic; 9] = [
+    pub const ALL: [Topic; 10] = [
         Topic::Raw,
         Topic::Clean,
         Topic::Judged,
@@ -113,6 +119,7 @@ impl Topic {
         Topic::Adjustments,
         Topic::Retry,
         Topic::Dead,
+        Topic::Answers,
     ];
 
     /// The name used in commands and directories.
@@ -127,6 +134,7 @@ impl Topic {
             Topic::Adjustments => "adjustments",
             Topic::Retry => "retry",
             Topic::Dead => "dead",
+            Topic::Answers => "answers",
         }
     }
 

@@ -5,6 +5,7 @@ use crate::account::AccountOpen;
 use crate::adjustment::Adjustment;
 use crate::bytes::u32_at;
 use crate::charge::Charge;
+use crate::command::{Answer, Command};
 use crate::dropped::Dropped;
 use crate::event::Event;
 use crate::letter::Letter;
@@ -14,15 +15,18 @@ use crate::time::Minute;
 pub(crate) const KIND_EVENT: u8 = 1;
 pub(crate) const KIND_TICK: u8 = 2;
 pub(crate) const KIND_ACCOUNT_OPEN: u8 = 3;
-pub(crate) const KIND_CHARGE: u8 = 4;
+// 4 and 6 were earlier layouts of charges and notices.
+pub(crate) const KIND_CHARGE: u8 = 10;
 pub(crate) const KIND_DROPPED: u8 = 5;
-pub(crate) const KIND_NOTICE: u8 = 6;
+pub(crate) const KIND_NOTICE: u8 = 11;
 pub(crate) const KIND_ADJUSTMENT: u8 = 7;
 pub(crate) const KIND_RETRY: u8 = 8;
 pub(crate) const KIND_DEAD: u8 = 9;
+pub(crate) const KIND_COMMAND: u8 = 12;
+pub(crate) const KIND_ANSWER: u8 = 13;
 
 /// A record's bytes do not have the layout that their kind promises.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RecordError {
     /// Too short or too long.
     #[error("a record of kind {kind} has {len} bytes, which its layout does not allow; the topic is damaged")]
@@ -70,6 +74,10 @@ pub enum Record<'a> {
     Retry(Letter<'a>),
     /// A record that could not be delivered is not tried any more, or a person has decided about it.
     Dead(Letter<'a>),
+    /// A command about an account, a campaign or a charge.
+    Command(Command<'a>),
+    /// What was decided about a command.
+    Answer(Answer<'a>),
 }
 
 impl<'a> Record<'a> {
@@ -88,6 +96,8 @@ impl<'a> Record<'a> {
             Some(KIND_ADJUSTMENT) => Record::Adjustment(Adjustment::decode(b)?),
             Some(KIND_RETRY) => Record::Retry(Letter::decode(b)?),
             Some(KIND_DEAD) => Record::Dead(Letter::decode(b)?),
+            Some(KIND_COMMAND) => Record::Command(Command::decode(b)?),
+            Some(KIND_ANSWER) => Record::Answer(Answer::decode(b)?),
             Some(kind) => return Err(RecordError::Kind(kind)),
             None => return Err(RecordError::Length { kind: "any", len: 0 }),
         })

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use weir_proto::{Minute, Producer, Provenance, TaskId, Topic};
+use weir_proto::{Minute, Producer, TaskId, Topic};
 
 const FORMAT: u32 = 3;
 const FILE: &str = "weir.json";

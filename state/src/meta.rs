@@ -51,7 +51,7 @@ pub struct Tally {
     /// By the code of [`DropReason`].
     pub dropped: [u64; 16],
     /// By the code of [`Outcome`]; 0 is charged.
-    pub outcomes: [u64; 8],
+    pub outcomes: [u64; 24],
 }
 
 impl Tally {

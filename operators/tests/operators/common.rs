@@ -57,6 +57,8 @@ impl Sample {
             app_version: "1",
             bid_micros: self.bid,
             billing: self.billing,
+            origin: None,
+            reported: false,
         }
         .encode(&mut out);
         out
@@ -107,6 +109,10 @@ impl<O: Operator> Bench<O> {
 
     pub fn event(&mut self, sample: &Sample) -> Fate {
         self.feed(&sample.bytes())
+    }
+
+    pub fn tick(&mut self, minute: u32) {
+        self.operator.tick(&self.store, Minute(minute), &mut self.out).unwrap();
     }
 
     pub fn commit(&mut self) {

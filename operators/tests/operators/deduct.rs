@@ -146,12 +146,12 @@ fn an_identity_is_forgotten_only_when_its_event_would_come_too_late_anyway() {
     bench.event(&sample);
     let opened = Minute::of_ms(T0).0;
     for day in [0, 1] {
-        bench.operator.tick(Minute(opened + day * 24 * 60));
+        bench.tick(opened + day * 24 * 60);
         bench.restart();
         assert_eq!(bench.event(&sample), Fate::Dropped("duplicate"), "day {day}");
     }
     for minutes in [24 * 60 + 1, 3 * 24 * 60, 5 * 24 * 60] {
-        bench.operator.tick(Minute(opened + minutes));
+        bench.tick(opened + minutes);
         bench.commit();
         assert_eq!(bench.event(&sample), Fate::Dropped("too_late"), "after {minutes} minutes");
     }

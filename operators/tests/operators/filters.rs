@@ -2,7 +2,6 @@
 
 use crate::common::*;
 use std::sync::Arc;
-use weir_operators::Operator;
 use weir_operators::anti_brush::{AntiBrush, Lists};
 use weir_operators::anti_fraud::AntiFraud;
 use weir_operators::bots::BotList;
@@ -56,13 +55,13 @@ fn bots_and_data_centres_are_dropped_first_and_count_in_no_window() {
 #[test]
 fn what_comes_too_late_is_dropped_before_anything_is_counted() {
     let mut bench = anti_brush();
-    bench.operator.tick(Minute(Minute::of_ms(T0).0 + 24 * 60 + 1));
+    bench.tick(Minute::of_ms(T0).0 + 24 * 60 + 1);
     let bot = Sample { ua: "curl/8", ..Sample::new("b") };
     assert_eq!(bench.event(&bot), Fate::Dropped("too_late"));
     let mut bench = anti_fraud();
-    bench.operator.tick(Minute(Minute::of_ms(T0).0 + 24 * 60));
+    bench.tick(Minute::of_ms(T0).0 + 24 * 60);
     assert_eq!(bench.event(&Sample::new("a")), Fate::Passed);
-    bench.operator.tick(Minute(Minute::of_ms(T0).0 + 24 * 60 + 1));
+    bench.tick(Minute::of_ms(T0).0 + 24 * 60 + 1);
     assert_eq!(bench.event(&Sample::new("b")), Fate::Dropped("too_late"));
 }
 

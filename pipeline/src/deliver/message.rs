@@ -82,24 +82,29 @@ impl Message {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use weir_proto::{Adjustment, AdjustmentKind, Billing, Charge, ChargeRef, EventKind, StageId, Topic};
+    use weir_proto::{Adjustment, AdjustmentKind, Billing, Charge, ChargeRef, Crossings, Currency};
+    use weir_proto::{EntryKind, StageId, Topic};
 
     /// A charge of 5 nanos.
     pub(in crate::deliver) fn charge(offset: u64) -> Message {
         let charge = Charge {
             guid: Guid::Text("abc"),
             outcome: Outcome::Charged,
-            kind: EventKind::Click,
-            billing: Billing::Cpc,
+            kind: EntryKind::Click,
+            billing: Some(Billing::Cpc),
             event_time_ms: 1,
             ad_id: 2,
             campaign_id: 3,
             advertiser_id: 4,
             amount: Nanos(5),
             balance_after: Nanos(6),
+            crossings: Crossings::default(),
+            currency: Currency::default(),
+            utc_offset_minutes: 0,
+            original: "",
         };
-        let (fixed, text) = charge.encode();
-        message(Topic::Charges, offset, [&fixed[..], text.as_bytes()].concat())
+        let (fixed, [guid, _]) = charge.encode();
+        message(Topic::Charges, offset, [&fixed[..], guid.as_bytes()].concat())
     }
 
     fn message(topic: Topic, offset: u64, bytes: Vec<u8>) -> Message {

@@ -32,6 +32,9 @@ pub(super) fn drop_rule(reason: DropReason, rules: &Rules) -> String {
             "anti_fraud.max_user_ads_10s",
             rules.max_user_ads_10s,
         ),
+        DropReason::NotABill => {
+            "not a bill: a notice of an auction that was won, or of the price AUDIT".to_owned()
+        }
         DropReason::NotBillable => {
             "not what its billing model pays for: cpc pays for clicks, cpm for impressions".to_owned()
         }
@@ -64,7 +67,24 @@ pub(super) fn refuse_rule(reason: RefuseReason) -> String {
     match reason {
         RefuseReason::UnknownAccount => "the advertiser had no account",
         RefuseReason::InsufficientBalance => "the balance did not pay for the whole amount",
-        RefuseReason::DailyBudget => "the budget of the event's UTC day did not pay for the whole amount",
+        RefuseReason::DailyBudget => "the account's budget of the day did not pay for the whole amount",
+        RefuseReason::Frozen => "the account was frozen",
+        RefuseReason::OtherCurrency => "the account has another currency",
+        RefuseReason::UnknownCampaign => "its billing model needs a campaign that was set up",
+        RefuseReason::CampaignNotRunning => "before the start of its campaign, or behind the end",
+        RefuseReason::CampaignDailyBudget => {
+            "the campaign's budget of the day did not pay for the whole amount"
+        }
+        RefuseReason::CampaignTotalBudget => "the campaign's total budget did not pay for the whole amount",
+        RefuseReason::UnknownOrigin => "the click or sale that it names was not known, or not any more",
+        RefuseReason::OutsideWindow => "the click that it names was older than the attribution window",
+        RefuseReason::AboveOriginal => "more than what was left of the original",
+        RefuseReason::AlreadyRefunded => "the original was refunded before",
+        RefuseReason::NotCharged => "the original was not charged",
+        RefuseReason::UnknownGuid => "no event of this guid was decided",
+        RefuseReason::OtherContent => "a command with this key and another content was decided before",
+        RefuseReason::OtherAmount => "the amount was not that of the original, by value and scale",
+        RefuseReason::AccountExists => "the account was open already",
     }
     .to_owned()
 }

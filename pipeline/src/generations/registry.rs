@@ -277,6 +277,7 @@ impl Registry {
             Topic::Raw | Topic::Adjustments | Topic::Retry | Topic::Dead => 1,
             Topic::Notices => self.runs(id, StageId::PostProcess),
             Topic::Dropped => self.runs(id, StageId::AntiBrush),
+            Topic::Answers => self.runs(id, StageId::Deduct),
             Topic::Clean | Topic::Judged | Topic::Charges => self.runs(id, flow::maker(topic)),
         }
     }

@@ -13,6 +13,8 @@ pub enum Kind {
     Time,
     /// A text.
     Text,
+    /// True or false.
+    Flag,
 }
 
 /// A field of a record.
@@ -30,7 +32,7 @@ impl Field {
     }
 }
 
-use Kind::{Money, Number, Text, Time};
+use Kind::{Flag, Money, Number, Text, Time};
 
 const EVENT: &[Field] = &[
     Field::new("event_time_ms", Time),
@@ -43,6 +45,8 @@ const EVENT: &[Field] = &[
     Field::new("advertiser_id", Number),
     Field::new("billing", Text),
     Field::new("bid_micros", Number),
+    Field::new("origin_guid", Text),
+    Field::new("sale_micros", Number),
     Field::new("slot", Text),
     Field::new("region", Text),
     Field::new("channel", Text),
@@ -53,6 +57,8 @@ const EVENT: &[Field] = &[
 
 const ACCOUNT: &[Field] = &[
     Field::new("command", Text),
+    Field::new("key", Text),
+    Field::new("time_ms", Time),
     Field::new("daily_budget_nanos", Money),
     Field::new("balance_nanos", Money),
 ];
@@ -69,6 +75,20 @@ const CHARGE: &[Field] = &[
     Field::new("reason", Text),
     Field::new("amount_nanos", Money),
     Field::new("balance_after_nanos", Money),
+    Field::new("currency", Text),
+    Field::new("original", Text),
+];
+
+const ANSWER: &[Field] = &[
+    Field::new("time_ms", Time),
+    Field::new("key", Text),
+    Field::new("advertiser_id", Number),
+    Field::new("outcome", Text),
+    Field::new("reason", Text),
+    Field::new("repeated", Flag),
+    Field::new("amount_nanos", Money),
+    Field::new("balance_after_nanos", Money),
+    Field::new("currency", Text),
 ];
 
 const DROPPED: &[Field] = &[
@@ -82,6 +102,7 @@ const NOTICE: &[Field] = &[
     Field::new("event_time_ms", Time),
     Field::new("notice", Text),
     Field::new("advertiser_id", Number),
+    Field::new("campaign_id", Number),
     Field::new("balance_nanos", Money),
 ];
 
@@ -124,6 +145,7 @@ pub fn fields(topic: Topic) -> Vec<Field> {
         Topic::Notices => NOTICE.to_vec(),
         Topic::Adjustments => ADJUSTMENT.to_vec(),
         Topic::Retry | Topic::Dead => LETTER.to_vec(),
+        Topic::Answers => ANSWER.to_vec(),
     }
 }
 
@@ -154,7 +176,10 @@ pub fn table_fields(topic: Topic) -> Vec<Field> {
             "balance_after_nanos",
         ],
         Topic::Dropped => &["event_time_ms", "stage", "reason", "kind", "user_id", "ip", "ad_id", "detail"],
-        Topic::Notices => &["event_time_ms", "notice", "advertiser_id", "balance_nanos"],
+        Topic::Notices => &["event_time_ms", "notice", "advertiser_id", "campaign_id", "balance_nanos"],
+        Topic::Answers => {
+            &["time_ms", "key", "advertiser_id", "outcome", "reason", "amount_nanos", "balance_after_nanos"]
+        }
         Topic::Adjustments => &["event_time_ms", "adjustment", "advertiser_id", "amount_nanos", "reason"],
         Topic::Retry => {
             &["time_ms", "id", "advertiser_id", "at_stake_nanos", "attempt", "next_time_ms", "reason"]

@@ -97,6 +97,7 @@ impl Filter {
     fn rehearse(&self) -> Result<(), FilterError> {
         let sample = |field: &Field| match field.kind {
             Kind::Text => json!("text"),
+            Kind::Flag => json!(true),
             Kind::Number | Kind::Money | Kind::Time => json!(1),
         };
         let mut row: Value = self.asked.iter().map(|f| (f.name.to_owned(), sample(f))).collect();

@@ -4,8 +4,8 @@ use super::{Found, Personal};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use weir_proto::{
-    Adjustment, Billing, Charge, ChargeRef, Event, EventKind, Letter, MessageId, Nanos, Outcome, Producer,
-    Provenance, Record, Topic,
+    Adjustment, Answer, Billing, Charge, ChargeRef, Command, Currency, Event, Letter, MessageId, Nanos,
+    Outcome, Producer, Provenance, Record, Topic,
 };
 
 /// Where a record comes from and stands.
@@ -47,7 +47,10 @@ pub struct ChargeLine {
     balance_after_nanos: Nanos,
     event_time_ms: u64,
     kind: &'static str,
-    billing: &'static str,
+    billing: Option<&'static str>,
+    currency: Currency,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original: Option<String>,
     provenance: Place,
 }
 
@@ -101,11 +104,15 @@ impl Row {
     }
 }
 
-fn charge_line(charge: &Charge<'_>, provenance: Place) -> ChargeLine {
-    let (outcome, reason) = match charge.outcome {
+fn outcome(outcome: Outcome) -> (&'static str, Option<&'static str>) {
+    match outcome {
         Outcome::Charged => ("charged", None),
         Outcome::Refused(reason) => ("refused", Some(reason.name())),
-    };
+    }
+}
+
+fn charge_line(charge: &Charge<'_>, provenance: Place) -> ChargeLine {
+    let (outcome, reason) = outcome(charge.outcome);
     ChargeLine {
         guid: charge.guid.to_string(),
         advertiser_id: charge.advertiser_id,
@@ -116,8 +123,10 @@ fn charge_line(charge: &Charge<'_>, provenance: Place) -> ChargeLine {
         amount_nanos: charge.amount,
         balance_after_nanos: charge.balance_after,
         event_time_ms: charge.event_time_ms,
-        kind: kind(charge.kind),
-        billing: billing(charge.billing),
+        kind: charge.kind.name(),
+        billing: charge.billing.map(Billing::name),
+        currency: charge.currency,
+        original: (!charge.original.is_empty()).then(|| charge.original.to_owned()),
         provenance,
     }
 }
@@ -136,8 +145,11 @@ fn value_of(record: &Record<'_>, place: Place, personal: &Personal) -> Value {
             "notice": notice.kind.name(),
             "advertiser_id": notice.advertiser_id,
             "balance_nanos": notice.balance,
+            "campaign_id": (notice.campaign_id > 0).then_some(notice.campaign_id),
             "event_time_ms": notice.event_time_ms,
         })),
+        Record::Command(command) => command_fields(command),
+        Record::Answer(answer) => answer_fields(answer),
         Record::Adjustment(adjustment) => adjustment_fields(adjustment, place.producer.generation),
         Record::Retry(letter) | Record::Dead(letter) => letter_fields(letter),
         Record::Dropped(dropped) => {
@@ -177,6 +189,32 @@ fn adjustment_fields(a: &Adjustment<'_>, published: u32) -> Map<String, Value> {
     }))
 }
 
+/// A command that cannot be read is shown without its content: taps go on.
+fn command_fields(command: &Command<'_>) -> Map<String, Value> {
+    let mut fields = object(json!({ "command": null, "advertiser_id": command.advertiser_id() }));
+    if let Ok(read) = command.read() {
+        fields.insert("command".to_owned(), read.action_name().into());
+        fields.insert("key".to_owned(), read.key.clone().into());
+        fields.insert("time_ms".to_owned(), read.time_ms.into());
+    }
+    fields
+}
+
+fn answer_fields(answer: &Answer<'_>) -> Map<String, Value> {
+    let (outcome, reason) = outcome(answer.outcome);
+    object(json!({
+        "time_ms": answer.time_ms,
+        "key": answer.key,
+        "advertiser_id": answer.advertiser_id,
+        "outcome": outcome,
+        "reason": reason,
+        "repeated": answer.is_repeated,
+        "amount_nanos": answer.amount,
+        "balance_after_nanos": answer.balance_after,
+        "currency": answer.currency,
+    }))
+}
+
 fn letter_fields(letter: &Letter<'_>) -> Map<String, Value> {
     object(json!({
         "time_ms": letter.time_ms,
@@ -196,7 +234,7 @@ fn event_fields(event: &Event<'_>, personal: &Personal) -> Map<String, Value> {
         "guid": event.guid().to_string(),
         "event_time_ms": event.event_time_ms(),
         "ingest_time_ms": event.ingest_time_ms(),
-        "kind": kind(event.kind()),
+        "kind": event.kind().name(),
         "user_id": personal.user(event),
         "ip": personal.ip(event),
         "ua": (!event.ua().is_empty()).then(|| event.ua()),
@@ -208,7 +246,9 @@ fn event_fields(event: &Event<'_>, personal: &Personal) -> Map<String, Value> {
         "channel": event.channel(),
         "app_version": event.app_version(),
         "bid_micros": event.bid_micros(),
-        "billing": billing(event.billing()),
+        "billing": event.billing().name(),
+        "origin_guid": event.origin().map(|o| o.guid),
+        "sale_micros": event.origin().map(|o| o.sale_micros).filter(|n| *n > 0),
     }))
 }
 
@@ -216,19 +256,5 @@ fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(fields) => fields,
         _ => Map::new(),
-    }
-}
-
-fn kind(kind: EventKind) -> &'static str {
-    match kind {
-        EventKind::Click => "click",
-        EventKind::Impression => "impression",
-    }
-}
-
-fn billing(billing: Billing) -> &'static str {
-    match billing {
-        Billing::Cpc => "cpc",
-        Billing::Cpm => "cpm",
     }
 }

@@ -49,7 +49,7 @@ impl<W: Write> Table<W> {
             for ((cell, width), column) in row.iter().zip(&self.widths).zip(&self.columns) {
                 match column.kind {
                     Kind::Number | Kind::Money => line.push_str(&format!("{cell:>width$}  ")),
-                    Kind::Time | Kind::Text => line.push_str(&format!("{cell:<width$}  ")),
+                    Kind::Time | Kind::Text | Kind::Flag => line.push_str(&format!("{cell:<width$}  ")),
                 }
             }
             writeln!(self.out, "{}", line.trim_end())?;
@@ -63,7 +63,7 @@ fn heading(field: &Field) -> String {
     let unit = match field.kind {
         Kind::Money => "_nanos",
         Kind::Time => "_ms",
-        Kind::Number | Kind::Text => "",
+        Kind::Number | Kind::Text | Kind::Flag => "",
     };
     field.name.trim_end_matches(unit).to_owned()
 }
@@ -74,7 +74,7 @@ fn shown(value: &Value, kind: Kind) -> String {
         Kind::Time => {
             value.as_i64().and_then(|ms| Timestamp::from_millisecond(ms).ok()).map(|t| format!("{t:.3}"))
         }
-        Kind::Number | Kind::Text => None,
+        Kind::Number | Kind::Text | Kind::Flag => None,
     };
     // Text from outside must not steer the terminal.
     special.unwrap_or_else(|| text(value).replace(char::is_control, "\u{fffd}"))
