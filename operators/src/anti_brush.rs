@@ -1,7 +1,8 @@
 //! Anti-brush: drops what no advertiser should see in `clean`, by address and user agent.
 //!
 //! Checks, in this order: too late, bot, data centre, flood. Only what passes the first three counts
-//! in the flood window, and there every line counts, repeats too.
+//! in the flood window, and there every line counts, repeats too. What a server reports has its own address
+//! and user agent: only its age is looked at.
 
 use crate::bots::{BotCache, BotList};
 use crate::networks::Networks;
@@ -50,6 +51,9 @@ impl AntiBrush {
         let minute = Minute::of_ms(event.event_time_ms());
         if minute < self.now.minus(self.rules.allowed_lateness) {
             return Ok(Some(DropReason::TooLate));
+        }
+        if event.is_reported() {
+            return Ok(None);
         }
         if self.rules.bots && self.seen.is_bot(&self.lists.bots, event.ua()) {
             return Ok(Some(DropReason::Bot));

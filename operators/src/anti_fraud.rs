@@ -3,7 +3,8 @@
 //!
 //! Checks, in this order: too late, a verdict given before, then the three rules; the first one that
 //! is exceeded names the reason. An event counts in all windows, whichever rule drops it, so that
-//! counts do not depend on the order of arrival.
+//! counts do not depend on the order of arrival. What a server reports is no doing of the user's: only its
+//! age is looked at.
 
 use crate::anti_brush::count_up;
 use crate::outbox::Outbox;
@@ -57,6 +58,9 @@ impl AntiFraud {
         let minute = Minute::of_ms(event.event_time_ms());
         if minute < self.now.minus(self.rules.allowed_lateness) {
             return Ok(Some(DropReason::TooLate));
+        }
+        if event.is_reported() {
+            return Ok(None);
         }
         let id = Identity { advertiser_id: event.advertiser_id(), guid: event.guid(), minute };
         if let Some(verdict) = self.verdicts.get(store, &id)? {

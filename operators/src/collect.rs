@@ -3,13 +3,16 @@
 //!
 //! Checks, in this order: the JSON and its types, the limits of the fields, the time.
 
+use crate::billing::auction::{self, Bill};
 use crate::clock::{Clock, FINITE_AHEAD, LOOKAHEAD, Verdict};
 use crate::outbox::Outbox;
 use crate::partition;
 use crate::rules::Rules;
 use serde::Deserialize;
 use std::borrow::Cow;
-use weir_proto::{Billing, DropReason, Dropped, EventKind, Guid, Minute, NewEvent, StageId, ip_key};
+use weir_proto::{
+    Billing, Currency, DropReason, Dropped, EventKind, Guid, Minute, NewEvent, Origin, StageId, ip_key,
+};
 
 /// The longest line that is read, in bytes.
 pub const MAX_LINE: usize = 1 << 20;
@@ -21,16 +24,16 @@ const MAX_DEPTH: usize = 32;
 #[derive(Deserialize)]
 struct Line<'a> {
     #[serde(borrow)]
-    guid: Cow<'a, str>,
+    guid: Option<Cow<'a, str>>,
     event_time_ms: u64,
     #[serde(borrow)]
     kind: Cow<'a, str>,
     #[serde(borrow)]
-    user_id: Cow<'a, str>,
+    user_id: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    ip: Cow<'a, str>,
+    ip: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    ua: Cow<'a, str>,
+    ua: Option<Cow<'a, str>>,
     ad_id: u64,
     campaign_id: u64,
     advertiser_id: u64,
@@ -42,9 +45,32 @@ struct Line<'a> {
     channel: Cow<'a, str>,
     #[serde(borrow, default)]
     app_version: Cow<'a, str>,
-    bid_micros: u64,
+    bid_micros: Option<u64>,
     #[serde(borrow)]
-    billing: Cow<'a, str>,
+    billing: Option<Cow<'a, str>>,
+    /// The currency of its amounts; that of the account if missing.
+    #[serde(borrow)]
+    currency: Option<Cow<'a, str>>,
+    /// Of an action or a sale: the click that it comes from.
+    #[serde(borrow)]
+    click_guid: Option<Cow<'a, str>>,
+    /// Of a reversal: the sale that it reverses.
+    #[serde(borrow)]
+    sale_guid: Option<Cow<'a, str>>,
+    /// Of a sale, or of the part of it that is reversed.
+    #[serde(default)]
+    sale_micros: u64,
+    /// Of an OpenRTB notice.
+    #[serde(borrow)]
+    bid_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    imp_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    auction_price: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    auction_multiplier: Option<Cow<'a, str>>,
+    #[serde(skip)]
+    is_notice: bool,
 }
 
 /// Where the time of a run comes from.
@@ -177,10 +203,12 @@ fn parse(line: &[u8]) -> Result<Line<'_>, Bad> {
     if is_nested_too_deeply(line) {
         return Err(malformed(format!("nested deeper than {MAX_DEPTH} levels")));
     }
-    sonic_rs::from_slice(line).map_err(|e| {
+    let mut line: Line<'_> = sonic_rs::from_slice(line).map_err(|e| {
         let text = e.to_string();
         malformed(text.lines().next().unwrap_or("not a JSON object").to_owned())
-    })
+    })?;
+    line.notice()?;
+    Ok(line)
 }
 
 /// Whether reading a line could exhaust the stack. Few brackets, as in every honest line, cannot.
@@ -202,10 +230,78 @@ fn is_nested_too_deeply(line: &[u8]) -> bool {
     })
 }
 
-impl Line<'_> {
+/// What kinds there are, for errors.
+const KINDS: &str = "click, impression, action, sale, sale_reversal or burl";
+/// The most that a sale may amount to, in micros: a billion units.
+const MOST_SALE_MICROS: u64 = 1_000_000_000_000_000;
+
+impl<'a> Line<'a> {
+    /// An OpenRTB notice is a billable impression at the price of its auction, once for each bid and
+    /// impression of it.
+    fn notice(&mut self) -> Result<(), Bad> {
+        let not_a_bill = |detail: &str| Err(Bad(DropReason::NotABill, detail.to_owned()));
+        match &*self.kind {
+            "burl" => {}
+            "nurl" | "lurl" => return not_a_bill("a notice of who won is not a bill"),
+            _ => return Ok(()),
+        }
+        let bid = required("bid_id", &self.bid_id)?;
+        let imp = required("imp_id", &self.imp_id)?;
+        let price = required("auction_price", &self.auction_price)?;
+        match auction::bill(price, self.auction_multiplier.as_deref()).map_err(malformed)? {
+            Bill::Amount(nanos) => self.bid_micros = Some(nanos),
+            Bill::Audit => return not_a_bill("the price AUDIT marks a test"),
+        }
+        self.guid = Some(Cow::Owned(format!("burl:{bid}:{imp}")));
+        self.billing = Some(Cow::Borrowed(Billing::Cpm.name()));
+        self.is_notice = true;
+        Ok(())
+    }
+
+    fn kind(&self) -> Result<EventKind, Bad> {
+        if self.is_notice {
+            return Ok(EventKind::Impression);
+        }
+        let kind = EventKind::ALL.into_iter().find(|kind| kind.name() == self.kind);
+        kind.ok_or_else(|| malformed(format!("kind is {:?}, not {KINDS}", self.kind)))
+    }
+
+    /// What an action, a sale or a reversal comes from.
+    fn origin(&self, kind: EventKind) -> Result<Option<Origin<'_>>, Bad> {
+        let (name, guid) = match kind {
+            EventKind::Click | EventKind::Impression => return Ok(None),
+            EventKind::Action | EventKind::Sale => ("click_guid", &self.click_guid),
+            EventKind::SaleReversal => ("sale_guid", &self.sale_guid),
+        };
+        let guid = required(name, guid)?;
+        if guid.is_empty() || guid.len() > Guid::MAX_LEN {
+            return Err(malformed(format!("{name} must have 1 to {} bytes", Guid::MAX_LEN)));
+        }
+        let is_amount = (1..=MOST_SALE_MICROS).contains(&self.sale_micros);
+        if kind != EventKind::Action && !is_amount {
+            return Err(malformed(format!("sale_micros must be 1 to {MOST_SALE_MICROS}")));
+        }
+        let sale_micros = if kind == EventKind::Action { 0 } else { self.sale_micros };
+        Ok(Some(Origin { guid, sale_micros }))
+    }
+
+    /// A server that reports need not tell of the user.
+    fn of_user<'b>(
+        &'b self,
+        name: &str,
+        value: &'b Option<Cow<'a, str>>,
+        or: &'b str,
+    ) -> Result<&'b str, Bad> {
+        let reported =
+            self.is_notice || EventKind::ALL.iter().any(|k| k.has_origin() && k.name() == self.kind);
+        if reported { Ok(value.as_deref().unwrap_or(or)) } else { required(name, value) }
+    }
+
     fn event(&self, ingest_time_ms: u64) -> Result<NewEvent<'_>, Bad> {
+        let kind = self.kind()?;
+        let user_id = self.of_user("user_id", &self.user_id, "")?;
         let texts = [
-            ("user_id", &self.user_id),
+            ("user_id", user_id),
             ("slot", &self.slot),
             ("region", &self.region),
             ("channel", &self.channel),
@@ -214,19 +310,23 @@ impl Line<'_> {
         if let Some((name, _)) = texts.iter().find(|(_, text)| text.len() > NewEvent::MAX_TEXT) {
             return Err(malformed(format!("{name} is longer than {} bytes", NewEvent::MAX_TEXT)));
         }
+        let (guid, ip) = (required("guid", &self.guid)?, self.of_user("ip", &self.ip, "0.0.0.0")?);
+        let billing = required("billing", &self.billing)?;
+        let is_bid = matches!(kind, EventKind::Click | EventKind::Impression);
+        let bid = self.bid_micros.filter(|_| is_bid).or((!is_bid).then_some(0));
+        let currency = self.currency.as_deref().map(|text| {
+            Currency::parse(text)
+                .ok_or_else(|| malformed(format!("currency is {text:?}, not a code of ISO 4217")))
+        });
         Ok(NewEvent {
-            guid: Guid::parse(&self.guid)
+            guid: Guid::parse(guid)
                 .ok_or_else(|| malformed(format!("guid must have 1 to {} bytes", Guid::MAX_LEN)))?,
             event_time_ms: self.event_time_ms,
             ingest_time_ms,
-            kind: match &*self.kind {
-                "click" => EventKind::Click,
-                "impression" => EventKind::Impression,
-                other => return Err(malformed(format!("kind is {other:?}, not click or impression"))),
-            },
-            user_id: &self.user_id,
-            ip: self.ip.parse().map_err(|_| malformed(format!("ip {:?} is not an address", self.ip)))?,
-            ua: &self.ua,
+            kind,
+            user_id,
+            ip: ip.parse().map_err(|_| malformed(format!("ip {ip:?} is not an address")))?,
+            ua: self.of_user("ua", &self.ua, "")?,
             ad_id: self.ad_id,
             campaign_id: self.campaign_id,
             advertiser_id: self.advertiser_id,
@@ -234,14 +334,21 @@ impl Line<'_> {
             region: &self.region,
             channel: &self.channel,
             app_version: &self.app_version,
-            bid_micros: self.bid_micros,
-            billing: match &*self.billing {
-                "cpc" => Billing::Cpc,
-                "cpm" => Billing::Cpm,
-                other => return Err(malformed(format!("billing is {other:?}, not cpc or cpm"))),
-            },
-            origin: None,
-            reported: false,
+            bid_micros: bid.ok_or_else(|| missing("bid_micros"))?,
+            billing: Billing::from_name(billing)
+                .filter(|billing| !matches!(billing, Billing::Cpt | Billing::Cpd))
+                .ok_or_else(|| malformed(format!("billing is {billing:?}, not cpc, cpm, cpa or cps")))?,
+            origin: self.origin(kind)?,
+            reported: self.is_notice || !is_bid,
+            currency: currency.transpose()?,
         })
     }
+}
+
+fn missing(name: &str) -> Bad {
+    malformed(format!("missing field `{name}`"))
+}
+
+fn required<'b>(name: &str, value: &'b Option<Cow<'_, str>>) -> Result<&'b str, Bad> {
+    value.as_deref().ok_or_else(|| missing(name))
 }

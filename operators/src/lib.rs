@@ -9,6 +9,7 @@
 pub mod accounts;
 pub mod anti_brush;
 pub mod anti_fraud;
+pub mod billing;
 pub mod bots;
 pub mod clock;
 pub mod collect;
@@ -31,6 +32,9 @@ pub enum OperatorError {
     /// Its store failed.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A record that cannot be read.
+    #[error(transparent)]
+    Record(#[from] weir_proto::RecordError),
     /// A record that does not belong in its input.
     #[error("{stage} met a record that does not belong in its input: {record}")]
     Unexpected {

@@ -5,7 +5,9 @@
 //! made from its partition, running number and provenance. It does not depend on how records fell
 //! into batches, and two tasks that appended the same records at the same places have the same digest.
 
-use weir_proto::{BatchBuilder, DropReason, Dropped, Event, Minute, Outcome, Producer, Provenance, Record};
+use crate::partition;
+use weir_proto::{BatchBuilder, Charge, DropReason, Dropped, Event, Minute, Outcome, Producer};
+use weir_proto::{Provenance, Record};
 use weir_state::{OutputMeta, Tally, TaskMeta};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -13,6 +15,9 @@ use xxhash_rust::xxh3::xxh3_128;
 pub const MAIN: usize = 0;
 /// The output that carries what is dropped, of stages that drop.
 pub const DROPPED: usize = 1;
+
+/// The output that carries what was decided about commands, of deduct.
+pub const ANSWERS: usize = 2;
 
 /// Records of one task for one partition, to be appended as one batch.
 pub struct OutBatch {
@@ -89,6 +94,19 @@ impl Outbox {
     pub fn emit(&mut self, partition: u32, parts: &[&[u8]]) {
         self.tally.emitted += 1;
         self.push(MAIN, partition, parts);
+    }
+
+    /// Hands an outcome on, by advertiser.
+    pub fn charge(&mut self, charge: &Charge<'_>) {
+        let (fixed, [guid, original]) = charge.encode();
+        let to = partition::by_advertiser(charge.advertiser_id, self.partitions());
+        self.emit(to, &[&fixed, guid.as_bytes(), original.as_bytes()]);
+    }
+
+    /// Answers a command, by advertiser.
+    pub fn answer(&mut self, advertiser_id: u64, parts: &[&[u8]]) {
+        let to = partition::by_advertiser(advertiser_id, self.partitions());
+        self.push(ANSWERS, to, parts);
     }
 
     /// Drops an event for a reason.

@@ -79,7 +79,9 @@ impl Operator for PostProcess {
         let Record::Charge(charge) = record else { return Err(unexpected(StageId::PostProcess, &record)) };
         let advertiser_id = charge.advertiser_id;
         self.touched.insert(advertiser_id);
-        out.outcome(charge.outcome);
+        if charge.kind.is_event() {
+            out.outcome(charge.outcome);
+        }
         if let Some(kind) = self.ledger.entry(advertiser_id).or_default().add(&charge)? {
             let event_time_ms = charge.event_time_ms;
             let notice = Notice {

@@ -66,7 +66,7 @@ pub const FLOW: [Stage; 4] = [
     Stage {
         id: StageId::Deduct,
         reads: Topic::Judged,
-        writes: &[Topic::Charges, Topic::Dropped],
+        writes: &[Topic::Charges, Topic::Dropped, Topic::Answers],
         operator: |store, shared, now| Ok(Box::new(Deduct::load(store, shared.rules.clone(), now)?)),
     },
     Stage {

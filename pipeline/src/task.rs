@@ -11,10 +11,9 @@ use crate::log::Log;
 use crate::outputs::{Outputs, Tickets};
 use crate::scheduler::{FollowUp, Need, Work};
 use crate::status::TaskStatus;
-use std::cell::Cell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use weir_operators::{Operator, Outbox};
 use weir_proto::{Minute, Producer, Record};
 use weir_state::{CheckpointDir, Commit, Durability, Store, TaskMeta, Unfinished};
@@ -47,6 +46,40 @@ pub struct TaskOptions {
     pub ends_at: Arc<AtomicU32>,
 }
 
+/// While a task's store is being copied, nothing may be committed.
+#[derive(Default)]
+struct Copying {
+    goes_on: AtomicBool,
+    /// Since when a commit has waited for its end.
+    waited_since: Mutex<Option<Instant>>,
+}
+
+impl Copying {
+    fn waited_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.waited_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self) {
+        *self.waited_since() = None;
+        self.goes_on.store(true, Ordering::Release);
+    }
+
+    /// Whether a commit has to wait, which is remembered.
+    fn holds_up(&self) -> bool {
+        let goes_on = self.goes_on.load(Ordering::Acquire);
+        if goes_on {
+            self.waited_since().get_or_insert_with(Instant::now);
+        }
+        goes_on
+    }
+
+    /// For how long a commit has waited.
+    fn end(&self) -> Duration {
+        self.goes_on.store(false, Ordering::Release);
+        self.waited_since().take().map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
 /// A task that folds a topic's partition.
 pub struct Task {
     input: LineReader,
@@ -62,10 +95,7 @@ pub struct Task {
     exhausted: Option<u64>,
     at_tick: AtTick,
     checkpoint_due: bool,
-    /// Set while the store is being copied: nothing may be committed then.
-    copying: Arc<AtomicBool>,
-    /// Since when a commit has waited for that.
-    held_up: Cell<Option<Instant>>,
+    copying: Arc<Copying>,
     ends_at: Arc<AtomicU32>,
     status: Arc<TaskStatus>,
 }
@@ -106,7 +136,6 @@ impl Task {
             meta,
             log,
             copying: Arc::default(),
-            held_up: Cell::new(None),
             uncommitted: None,
             exhausted: None,
             at_tick,
@@ -160,9 +189,6 @@ impl Task {
     }
 
     fn commit(&mut self) -> Result<(), JobError> {
-        if let Some(since) = self.held_up.take() {
-            self.status.paused(since.elapsed());
-        }
         self.meta.commits += 1;
         self.outbox.save(&mut self.meta);
         let mut commit = Commit::new(self.meta.commits);
@@ -181,11 +207,11 @@ impl Task {
         self.status.checkpointed(self.meta.last_tick);
         let AtTick::Checkpoint(dir) = self.at_tick.clone() else { return None };
         let (store, meta) = (self.store.clone(), self.meta.clone());
-        let copying = self.copying.clone();
-        copying.store(true, Ordering::Release);
+        let (copying, status) = (self.copying.clone(), self.status.clone());
+        copying.begin();
         Some(Box::new(move || {
             let begun = dir.begin(&store, &meta);
-            copying.store(false, Ordering::Release);
+            status.paused(copying.end());
             Ok(begun?.map_or(Ok(()), Unfinished::finish)?)
         }))
     }
@@ -201,10 +227,7 @@ impl Work for Task {
     fn need(&self) -> Need {
         match &self.uncommitted {
             Some(tickets) if !tickets.are_durable(&*self.log) => return Need::Nothing,
-            Some(_) if self.copying.load(Ordering::Acquire) => {
-                self.held_up.set(self.held_up.get().or_else(|| Some(Instant::now())));
-                return Need::Nothing;
-            }
+            Some(_) if self.copying.holds_up() => return Need::Nothing,
             Some(_) => return Need::Commit,
             None if self.checkpoint_due => return Need::Checkpoint,
             None => {}

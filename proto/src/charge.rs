@@ -141,7 +141,7 @@ impl Outcome {
 }
 
 /// What an outcome is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum EntryKind {
@@ -167,11 +167,13 @@ pub enum EntryKind {
     Refund = 9,
     /// The account system had a charge reversed.
     Reversal = 10,
+    /// The account system could not collect a charge. No money moves: the amount is 0.
+    Arrears = 11,
 }
 
 impl EntryKind {
     /// Every kind.
-    pub const ALL: [EntryKind; 11] = [
+    pub const ALL: [EntryKind; 12] = [
         EntryKind::Click,
         EntryKind::Impression,
         EntryKind::Action,
@@ -183,6 +185,7 @@ impl EntryKind {
         EntryKind::Withdrawal,
         EntryKind::Refund,
         EntryKind::Reversal,
+        EntryKind::Arrears,
     ];
 
     /// The name in JSON.
@@ -199,6 +202,7 @@ impl EntryKind {
             EntryKind::Withdrawal => "withdrawal",
             EntryKind::Refund => "refund",
             EntryKind::Reversal => "reversal",
+            EntryKind::Arrears => "arrears",
         }
     }
 

@@ -5,18 +5,19 @@
 //!
 //! ```text
 //!  0 kind u8 = 1      1 flags u8 (1 impression, 2 cpm, 4 guid is text, 8 ip is v6, 16 has an origin,
-//!                       32 reported by a server)
+//!                       32 reported by a server, 64 names its currency)
 //!  2 lengths u8: user, guid text, slot, region, channel, app version
 //!  8 user agent length u16        10 kind u8, 11 billing u8 (0: by the flags)
 //! 12 ipv4 address u32 (0 if v6)
 //! 16 event time ms u64            24 ingest time ms u64
 //! 32 ad u64    40 campaign u64    48 advertiser u64  56 bid micros u64
 //! 64 guid u128 (0 if text)        80 ipv6 address [16] if flagged, then if flagged
-//!    the origin (sale micros u64, length u8, text), then the strings
+//!    the origin (sale micros u64, length u8, text) and the currency [3], then the strings
 //! ```
 
 use crate::bytes::{array_at, text, u16_at, u32_at, u64_at};
 use crate::ids::{Guid, ip_key};
+use crate::money::Currency;
 use crate::record::{KIND_EVENT, RecordError};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -28,6 +29,7 @@ const GUID_TEXT: u8 = 4;
 const IP_V6: u8 = 8;
 const ORIGIN: u8 = 16;
 const REPORTED: u8 = 32;
+const CURRENCY: u8 = 64;
 const KIND: usize = 10;
 const BILLING: usize = 11;
 const USER: usize = 2;
@@ -160,6 +162,8 @@ pub struct NewEvent<'a> {
     pub origin: Option<Origin<'a>>,
     /// A server reported it: its address and user agent are not the user's.
     pub reported: bool,
+    /// The currency of its amounts; that of the account if none.
+    pub currency: Option<Currency>,
 }
 
 impl NewEvent<'_> {
@@ -185,7 +189,8 @@ impl NewEvent<'_> {
             | GUID_TEXT * u8::from(!guid_text.is_empty())
             | IP_V6 * u8::from(v6.is_some())
             | ORIGIN * u8::from(self.origin.is_some())
-            | REPORTED * u8::from(self.reported);
+            | REPORTED * u8::from(self.reported)
+            | CURRENCY * u8::from(self.currency.is_some());
         if self.kind.has_origin() {
             b[KIND] = self.kind as u8;
         }
@@ -221,6 +226,7 @@ impl NewEvent<'_> {
             out.push(origin.guid.len() as u8);
             out.extend_from_slice(origin.guid.as_bytes());
         }
+        out.extend_from_slice(self.currency.map(Currency::bytes).as_ref().map_or(&[], |c| &c[..]));
         texts.iter().for_each(|t| out.extend_from_slice(t.as_bytes()));
         out.extend_from_slice(ua);
     }
@@ -242,7 +248,8 @@ impl<'a> Event<'a> {
             0 => 0,
             _ => 9 + usize::from(*b.get(FIXED + v6 + 8).ok_or(damaged.clone())?),
         };
-        if b.len() != FIXED + v6 + origin + texts + usize::from(u16_at(b, 8)) {
+        let currency = if b[1] & CURRENCY != 0 { 3 } else { 0 };
+        if b.len() != FIXED + v6 + origin + currency + texts + usize::from(u16_at(b, 8)) {
             return Err(damaged);
         }
         if !EventKind::ALL.into_iter().any(|kind| kind as u8 == b[KIND]) {
@@ -269,6 +276,14 @@ impl<'a> Event<'a> {
         (len > 0).then(|| Origin { sale_micros: u64_at(self.0, at), guid: text(&self.0[at + 9..at + len]) })
     }
 
+    /// The currency of its amounts, if it names one.
+    pub fn currency(&self) -> Option<Currency> {
+        if self.0[1] & CURRENCY == 0 {
+            return None;
+        }
+        Currency::from_bytes(array_at(self.0, self.behind_ip() + self.origin_len()))
+    }
+
     /// Whether a server reported it, so that its address and user agent are not the user's.
     pub fn is_reported(&self) -> bool {
         self.0[1] & REPORTED != 0
@@ -292,7 +307,8 @@ impl<'a> Event<'a> {
 
     fn string(&self, which: usize) -> &'a str {
         let before: usize = self.0[USER..which].iter().map(|n| usize::from(*n)).sum();
-        let start = self.behind_ip() + self.origin_len() + before;
+        let currency = if self.0[1] & CURRENCY != 0 { 3 } else { 0 };
+        let start = self.behind_ip() + self.origin_len() + currency + before;
         text(&self.0[start..start + usize::from(self.0[which])])
     }
 
@@ -424,6 +440,7 @@ mod tests {
             billing: Billing::Cpm,
             origin: None,
             reported: false,
+            currency: None,
         }
     }
 
@@ -465,6 +482,7 @@ mod tests {
                 billing: Billing::Cps,
                 origin: Some(origin),
                 reported: true,
+                currency: Currency::parse("EUR"),
                 ..sample
             };
             let mut b = Vec::new();
@@ -472,7 +490,7 @@ mod tests {
             let e = read(&b);
             assert_eq!((e.kind(), e.billing(), e.origin()), (EventKind::Sale, Billing::Cps, Some(origin)));
             assert_eq!((e.user_id(), e.guid(), e.is_reported()), ("u22d8", Guid::Text("my-own-id"), true));
-            assert_eq!((e.app_version(), e.ua()), (new.app_version, new.ua));
+            assert_eq!((e.app_version(), e.ua(), e.currency()), (new.app_version, new.ua, new.currency));
         }
     }
 

@@ -38,6 +38,11 @@ impl Nanos {
         self.0.checked_add(other.0).map(Nanos).ok_or(MoneyError)
     }
 
+    /// The same amount the other way, refused on overflow.
+    pub fn negated(self) -> Result<Self, MoneyError> {
+        Nanos::ZERO.checked_sub(self)
+    }
+
     /// Difference, refused on overflow.
     pub fn checked_sub(self, other: Self) -> Result<Self, MoneyError> {
         self.0.checked_sub(other.0).map(Nanos).ok_or(MoneyError)

@@ -74,8 +74,11 @@ fn every_bad_line_is_dropped_with_its_reason_and_first_bytes() {
         (change(":544880", ":18446744073709551616"), "malformed: "),
         (change(":544880", ":1.5"), "malformed: "),
         (change(":544880", ":\"free\""), "malformed: "),
-        (change("\"click\"", "\"hover\""), "malformed: kind is \"hover\", not click or impression"),
-        (change("\"cpc\"", "\"cpx\""), "malformed: billing is \"cpx\", not cpc or cpm"),
+        (
+            change("\"click\"", "\"hover\""),
+            "malformed: kind is \"hover\", not click, impression, action, sale, sale_reversal or burl",
+        ),
+        (change("\"cpc\"", "\"cpx\""), "malformed: billing is \"cpx\", not cpc, cpm, cpa or cps"),
         (change("22.186.217.44", "22.186.217.444"), "malformed: ip \"22.186.217.444\" is not an address"),
         (change("u22d8", &"u".repeat(300)), "malformed: user_id is longer than 255 bytes"),
         (change("1767261599986", "0"), "malformed: event_time_ms 0 is absurdly far off"),

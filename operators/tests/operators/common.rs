@@ -59,6 +59,7 @@ impl Sample {
             billing: self.billing,
             origin: None,
             reported: false,
+            currency: None,
         }
         .encode(&mut out);
         out

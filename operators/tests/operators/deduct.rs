@@ -10,7 +10,7 @@ use weir_operators::post_process::{PostProcess, ledger};
 use weir_proto::{Billing, EventKind, Minute, StageId, Topic};
 
 fn deduct() -> Bench<Deduct> {
-    Bench::new(StageId::Deduct, &[Topic::Charges, Topic::Dropped], |store| {
+    Bench::new(StageId::Deduct, &[Topic::Charges, Topic::Dropped, Topic::Answers], |store| {
         Deduct::load(store, Arc::new(rules()), Minute::of_ms(T0)).unwrap()
     })
 }

@@ -2,66 +2,121 @@
 
 use super::report::Money;
 use std::collections::HashMap;
-use weir_operators::deduct::{Account, price};
-use weir_proto::{AccountOpen, Charge, Event, Nanos, Outcome, RefuseReason};
+use weir_operators::billing::{Due, Terms, model};
+use weir_operators::deduct::{Account, Campaign, CampaignId};
+use weir_proto::rpc::{self, command::Action};
+use weir_proto::{AccountOpen, Charge, EntryKind, Event, Nanos, Outcome, RefuseReason};
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Chain {
     opening: i128,
     charged: i128,
     balance: i128,
+    credit_line: i128,
 }
 
 /// Walks along the balances of one deduct task.
 #[derive(Default)]
 pub(super) struct Accounts {
     chains: HashMap<u64, Chain>,
+    /// The campaigns that were set up, as far as prices depend on them.
+    campaigns: HashMap<CampaignId, Terms>,
 }
 
 impl Accounts {
-    /// Going on from the accounts of a checkpoint.
-    pub(super) fn from(accounts: impl IntoIterator<Item = (u64, Account)>) -> Self {
-        let chain = |a: Account| Chain { opening: a.balance, charged: 0, balance: a.balance };
-        Accounts { chains: accounts.into_iter().map(|(id, a)| (id, chain(a))).collect() }
+    /// Going on from the accounts and campaigns of a checkpoint.
+    pub(super) fn from(
+        accounts: impl IntoIterator<Item = (u64, Account)>,
+        campaigns: impl IntoIterator<Item = (CampaignId, Campaign)>,
+    ) -> Self {
+        let chain = |a: Account| Chain {
+            opening: a.balance,
+            charged: 0,
+            balance: a.balance,
+            credit_line: a.credit_line,
+        };
+        Accounts {
+            chains: accounts.into_iter().map(|(id, a)| (id, chain(a))).collect(),
+            campaigns: campaigns.into_iter().map(|(id, c)| (id, c.terms)).collect(),
+        }
     }
 
-    /// An account is opened; the same command again changes nothing.
+    /// An account is opened; the same line again changes nothing.
     pub(super) fn open(&mut self, command: &AccountOpen) {
         let opening = command.balance.0;
-        self.chains.entry(command.advertiser_id).or_insert(Chain { opening, charged: 0, balance: opening });
+        let chain = Chain { opening, balance: opening, ..Chain::default() };
+        self.chains.entry(command.advertiser_id).or_insert(chain);
+    }
+
+    /// A command was done; what it moved was told before.
+    pub(super) fn done(&mut self, command: &rpc::Command) {
+        let amount = |money: &Option<rpc::Money>| money.as_ref().and_then(rpc::Money::read).map(|m| m.0.0);
+        let chain = self.chains.entry(command.advertiser_id).or_default();
+        match &command.action {
+            Some(Action::Open(open)) => chain.credit_line = amount(&open.credit_line).unwrap_or(0),
+            Some(Action::CreditLine(line)) => chain.credit_line = line.read().map_or(0, |m| m.0.0),
+            Some(Action::Campaign(campaign)) => {
+                let terms = Terms {
+                    price: amount(&campaign.price),
+                    basis_points: campaign.basis_points,
+                    price_cap: amount(&campaign.price_cap),
+                    ..Terms::default()
+                };
+                self.campaigns.insert((command.advertiser_id, campaign.campaign_id), terms);
+            }
+            _ => {}
+        }
     }
 
     /// An event was decided; what is wrong with that.
     pub(super) fn decided(&mut self, event: &Event<'_>, charge: &Charge<'_>) -> Result<(), String> {
-        if price(event) != Some(charge.amount) {
-            return Err(format!("the amount {} is not the price of the event", charge.amount));
-        }
         if charge.advertiser_id != event.advertiser_id() {
             return Err(format!("advertiser {} pays for another one's event", charge.advertiser_id));
         }
-        let chain = self.chains.get_mut(&charge.advertiser_id);
-        let (chain, reason) = match (chain, charge.outcome) {
-            (None, Outcome::Refused(RefuseReason::UnknownAccount)) => return Ok(()),
-            (Some(_), Outcome::Refused(RefuseReason::UnknownAccount)) => {
-                return Err(format!("advertiser {} has an account here", charge.advertiser_id));
-            }
-            (None, _) => return Err(format!("advertiser {} has no account here", charge.advertiser_id)),
-            (Some(chain), Outcome::Charged) => {
-                chain.charged = chain.charged.saturating_add(charge.amount.0);
-                chain.balance = chain.balance.saturating_sub(charge.amount.0);
-                (chain, None)
-            }
-            (Some(chain), Outcome::Refused(reason)) => (chain, Some(reason)),
+        let terms = self.campaigns.get(&(event.advertiser_id(), event.campaign_id()));
+        let due = model(event.billing()).due(event, terms).map_err(|e| e.to_string())?;
+        let capped =
+            |price: Nanos| terms.and_then(|t| t.price_cap).map_or(price, |cap| price.min(Nanos(cap)));
+        let is_price = match due {
+            Due::Price(price) | Due::Attributed(price) => charge.amount == capped(price),
+            // What is given back of a sale depends on what was before.
+            Due::GivenBack => charge.amount <= Nanos::ZERO,
+            Due::Remembered | Due::Refused(_) => charge.amount == Nanos::ZERO,
+            Due::Nothing => false,
         };
+        if !is_price {
+            return Err(format!("the amount {} is not the price of the event", charge.amount));
+        }
+        self.moved(charge)
+    }
+
+    /// Money was moved, or was not; what is wrong with that.
+    pub(super) fn moved(&mut self, charge: &Charge<'_>) -> Result<(), String> {
+        let id = charge.advertiser_id;
+        if charge.kind == EntryKind::Opening {
+            self.chains.entry(id).or_default();
+        }
+        let (chain, outcome) = match (self.chains.get_mut(&id), charge.outcome) {
+            (None, Outcome::Refused(RefuseReason::UnknownAccount | RefuseReason::UnknownOrigin)) => {
+                return Ok(());
+            }
+            (Some(_), Outcome::Refused(RefuseReason::UnknownAccount)) => {
+                return Err(format!("advertiser {id} has an account here"));
+            }
+            (None, _) => return Err(format!("advertiser {id} has no account here")),
+            (Some(chain), outcome) => (chain, outcome),
+        };
+        chain.charged = chain.charged.saturating_add(charge.taken().0);
+        chain.balance = chain.balance.saturating_sub(charge.taken().0);
         let balance = Nanos(chain.balance);
         if charge.balance_after != balance {
             let after = charge.balance_after;
             return Err(format!("the balance after it is {after}; by the records before it is {balance}"));
         }
-        if balance.0 < 0 {
+        if charge.taken().0 > 0 && balance.0 < chain.credit_line.saturating_neg() {
             return Err(format!("the balance {balance} is negative"));
         }
-        if reason == Some(RefuseReason::InsufficientBalance) && charge.amount <= balance {
+        if outcome == Outcome::Refused(RefuseReason::InsufficientBalance) && charge.amount <= balance {
             return Err(format!("it is refused although the balance {balance} pays for {}", charge.amount));
         }
         Ok(())

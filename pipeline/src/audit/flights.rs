@@ -109,7 +109,12 @@ fn between(auditor: &Auditor, topic: Topic, maker: &Manifest, reader: &Manifest)
     let mut content = Content::open(auditor.log.clone(), &line, partition, &mark);
     let mut count = 0;
     while let Some(head) = content.take()?.filter(|head| head.seq < end) {
-        count += u64::from(!matches!(Record::decode(content.bytes())?, Record::Tick(_)));
+        count += u64::from(match Record::decode(content.bytes())? {
+            Record::Tick(_) => false,
+            // Of what deduct hands on, only the outcomes of events.
+            Record::Charge(charge) => charge.kind.is_event(),
+            _ => true,
+        });
         if head.seq + 1 == end {
             break;
         }

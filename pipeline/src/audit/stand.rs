@@ -2,8 +2,12 @@
 
 use super::report::{Problem, Subject};
 use super::walk::{Broken, Walk};
+use std::collections::HashMap;
 use weir_operators::deduct;
 use weir_state::{Manifest, Shared, Store};
+
+/// Accounts and campaigns of a deduct task.
+type State = (HashMap<u64, deduct::Account>, HashMap<deduct::CampaignId, deduct::Campaign>);
 
 impl Walk<'_> {
     /// Compares a checkpoint with where the walk stands.
@@ -63,7 +67,7 @@ impl Walk<'_> {
         if let Some(accounts) = self.accounts.take() {
             accounts.add_to(&mut self.audit.money);
             self.audit.checked(Subject::Conservation, accounts.len());
-            if let Some(problem) = accounts.compare(self.accounts_at(end)?) {
+            if let Some(problem) = accounts.compare(self.accounts_at(end)?.0) {
                 let found = self.problem(problem, None);
                 self.audit.problem(Subject::Conservation, found);
             }
@@ -71,11 +75,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The accounts of a checkpoint, or of the store of a stopped job.
-    pub(super) fn accounts_at(
-        &self,
-        manifest: &Manifest,
-    ) -> Result<impl IntoIterator<Item = (u64, deduct::Account)> + use<>, Broken> {
+    /// The accounts and campaigns of a checkpoint, or of the store of a stopped job.
+    pub(super) fn accounts_at(&self, manifest: &Manifest) -> Result<State, Broken> {
         let dir = &self.auditor.dir;
         let is_store = manifest.files.is_empty();
         let path = match is_store {
@@ -88,6 +89,8 @@ impl Walk<'_> {
         if is_store && !path.exists() {
             return Ok(Default::default());
         }
-        Ok(deduct::accounts(&Store::open_read_only(&path, &Shared::new(8 << 20))?)?)
+        let store = Store::open_read_only(&path, &Shared::new(8 << 20))?;
+        let (accounts, campaigns) = (deduct::accounts(&store)?, deduct::campaigns(&store)?);
+        Ok((accounts.into_iter().collect(), campaigns.into_iter().collect()))
     }
 }

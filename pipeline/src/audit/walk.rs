@@ -9,7 +9,7 @@ use super::report::{Audit, MinuteRow, Problem, Subject, guid_of};
 use super::{Auditor, stage_of, writes_of};
 use crate::error::JobError;
 use crate::input::{Head, LineReader, Start};
-use weir_proto::{Minute, Outcome, Provenance, Record, StageId, TaskId};
+use weir_proto::{Minute, Outcome, Provenance, Record, StageId, TaskId, rpc};
 
 /// How often progress is told, in records.
 const TELL: u64 = 1 << 16;
@@ -92,7 +92,10 @@ impl<'a> Walk<'a> {
         };
         if task.stage == StageId::Deduct {
             walk.accounts = Some(match start {
-                Some(manifest) => Accounts::from(walk.accounts_at(manifest)?),
+                Some(manifest) => {
+                    let (accounts, campaigns) = walk.accounts_at(manifest)?;
+                    Accounts::from(accounts, campaigns)
+                }
                 None => Accounts::default(),
             });
         }
@@ -162,12 +165,57 @@ impl<'a> Walk<'a> {
                 self.notices(charge.advertiser_id)?;
                 Ok(true)
             }
+            Record::Command(command) => {
+                self.command(&input, &command.read()?)?;
+                Ok(true)
+            }
             _ => {
                 self.one_output(Some(&input))?;
                 self.outcome(&input)?;
                 Ok(true)
             }
         }
+    }
+
+    /// Takes what a command moved, and its answer.
+    fn command(&mut self, input: &Input, command: &rpc::Command) -> Result<(), Broken> {
+        self.moved()?;
+        self.one_output(Some(input))?;
+        match Record::decode(self.outputs.bytes())? {
+            Record::Answer(answer) if answer.key == command.key => {
+                if let Some(accounts) = self.accounts.as_mut().filter(|_| answer.outcome == Outcome::Charged)
+                {
+                    accounts.done(command);
+                }
+                Ok(())
+            }
+            _ => {
+                let problem = format!("it is not the answer to the command {}", command.key);
+                Err(self.broken(Subject::Provenance, problem, self.output_place()))
+            }
+        }
+    }
+
+    /// Takes what was moved by no event: by a command, or by contracts at a tick.
+    fn moved(&mut self) -> Result<(), Broken> {
+        while self.outputs.peek()? == Some(self.at) {
+            let Record::Charge(_) = Record::decode(self.outputs.next_bytes())? else { break };
+            self.outputs.take()?;
+            self.at.index += 1;
+            self.audit.checked(Subject::Conservation, 1);
+            let Record::Charge(charge) = Record::decode(self.outputs.bytes())? else { break };
+            if let Some(Err(problem)) = self.accounts.as_mut().map(|a| a.moved(&charge)) {
+                self.break_chain(problem);
+            }
+        }
+        Ok(())
+    }
+
+    /// The balances are wrong from here on.
+    fn break_chain(&mut self, problem: String) {
+        self.accounts = None;
+        let found = self.problem(problem, self.output_place());
+        self.audit.problem(Subject::Conservation, found);
     }
 
     /// Takes what an advertiser was told; mostly nothing.
@@ -281,11 +329,7 @@ impl<'a> Walk<'a> {
                     (Record::decode(&input.bytes)?, &mut self.accounts)
                     && let Err(problem) = accounts.decided(&event, &charge)
                 {
-                    // The chain is broken from here on.
-                    self.accounts = None;
-                    let place = self.output_place();
-                    let found = self.problem(problem, place);
-                    self.audit.problem(Subject::Conservation, found);
+                    self.break_chain(problem);
                 }
             }
             _ => {}
@@ -295,6 +339,7 @@ impl<'a> Walk<'a> {
 
     /// A tick came: it is handed on everywhere, and a checkpoint belongs to it.
     fn tick(&mut self, minute: Minute, input: Option<&Input>) -> Result<(), Broken> {
+        self.moved()?;
         let partitions = self.auditor.dir.partitions() as usize;
         let taken = usize::from(input.is_none());
         for _ in taken..writes_of(self.task.stage).len() * partitions {

@@ -2,7 +2,7 @@
 
 use crate::tap::{Personal, Row};
 use serde::{Deserialize, Serialize};
-use weir_proto::{Guid, MessageId, Nanos, Outcome, Producer, Provenance, Record, RecordError};
+use weir_proto::{Guid, MessageId, Nanos, Producer, Provenance, Record, RecordError};
 
 /// A record as it stands in its topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,11 +47,9 @@ impl Message {
     /// What it is about.
     pub fn about(&self) -> Result<About<'_>, RecordError> {
         Ok(match Record::decode(&self.bytes)? {
-            Record::Charge(charge) => About {
-                guid: charge.guid,
-                advertiser_id: charge.advertiser_id,
-                at_stake: if charge.outcome == Outcome::Charged { charge.amount } else { Nanos::ZERO },
-            },
+            Record::Charge(charge) => {
+                About { guid: charge.guid, advertiser_id: charge.advertiser_id, at_stake: charge.taken() }
+            }
             Record::Adjustment(adjustment) => About {
                 guid: adjustment.guid,
                 advertiser_id: adjustment.advertiser_id,
@@ -83,7 +81,7 @@ impl Message {
 pub(super) mod tests {
     use super::*;
     use weir_proto::{Adjustment, AdjustmentKind, Billing, Charge, ChargeRef, Crossings, Currency};
-    use weir_proto::{EntryKind, StageId, Topic};
+    use weir_proto::{EntryKind, Outcome, StageId, Topic};
 
     /// A charge of 5 nanos.
     pub(in crate::deliver) fn charge(offset: u64) -> Message {

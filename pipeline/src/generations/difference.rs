@@ -8,8 +8,8 @@ use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use weir_proto::{
-    Adjustment, AdjustmentKind, Charge, ChargeRef, Guid, Minute, MoneyError, Nanos, Outcome, Provenance,
-    Record, StageId, TaskId, Topic,
+    Adjustment, AdjustmentKind, Charge, ChargeRef, EntryKind, Guid, Minute, MoneyError, Nanos, Outcome,
+    Provenance, Record, StageId, TaskId, Topic,
 };
 use weir_state::Mark;
 
@@ -205,7 +205,7 @@ impl Sides {
     ) -> Result<Vec<Change>, JobError> {
         let mut before = self.outcomes(&self.before, partition)?;
         let mut after = self.outcomes(&self.after, partition)?;
-        let mut open: HashMap<(u64, String), (Option<Decided>, Option<Decided>)> = HashMap::new();
+        let mut open: HashMap<Key, (Option<Decided>, Option<Decided>)> = HashMap::new();
         loop {
             // The one that comes first is taken; two at the same place together.
             let (take_old, take_new) = match (before.at(), after.at()) {
@@ -257,9 +257,12 @@ impl Sides {
     }
 }
 
+/// Whose, and of what: the same text may be the guid of an event and the key of a command.
+type Key = (u64, EntryKind, String);
+
 struct Decided {
     order: Provenance,
-    key: (u64, String),
+    key: Key,
     event_time_ms: u64,
     side: Side,
 }
@@ -309,7 +312,7 @@ impl Outcomes {
         let (generation, offset) = (head.producer.generation, head.offset);
         Ok(Decided {
             order: head.provenance,
-            key: (charge.advertiser_id, charge.guid.to_string()),
+            key: (charge.advertiser_id, charge.kind, charge.guid.to_string()),
             event_time_ms: charge.event_time_ms,
             side: Side { outcome, charged_nanos, generation, offset },
         })
@@ -339,7 +342,7 @@ fn change(partition: u32, before: Option<Decided>, after: Option<Decided>) -> Op
     let any = before.as_ref().or(after.as_ref())?;
     Some(Change {
         kind,
-        guid: any.key.1.clone(),
+        guid: any.key.2.clone(),
         advertiser_id: any.key.0,
         event_time_ms: any.event_time_ms,
         partition,
