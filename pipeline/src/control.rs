@@ -29,6 +29,8 @@ impl JobControl {
 fn status_of_error(error: JobError) -> Status {
     match error {
         JobError::Refused(text) => Status::failed_precondition(text),
+        JobError::Invalid(text) => Status::invalid_argument(text),
+        JobError::Unanswered { .. } => Status::unavailable(error.to_string()),
         JobError::NoCut { .. } => Status::not_found(error.to_string()),
         JobError::State(weir_state::StateError::Damaged { .. }) => Status::data_loss(error.to_string()),
         other => Status::internal(other.to_string()),
@@ -84,8 +86,12 @@ impl Control for JobControl {
         self.blocking(move |job| job.promotion().give_up(id).map(|()| rpc::DropResponse {})).await
     }
 
-    async fn submit(&self, _: Request<rpc::SubmitRequest>) -> Result<Response<rpc::SubmitResponse>, Status> {
-        Err(Status::unimplemented("commands"))
+    async fn submit(
+        &self,
+        request: Request<rpc::SubmitRequest>,
+    ) -> Result<Response<rpc::SubmitResponse>, Status> {
+        let command = request.into_inner().command.unwrap_or_default();
+        self.blocking(move |job| job.submit(command)).await
     }
 
     async fn decide_dead(

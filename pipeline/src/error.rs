@@ -92,6 +92,22 @@ pub enum JobError {
     /// What is asked of a generation cannot be done as things stand.
     #[error("{0}")]
     Refused(String),
+    /// A command makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// A command was not answered in time.
+    #[error(
+        "the command {key:?} {state}. Send it again with the same key to get its answer: it is decided once"
+    )]
+    Unanswered {
+        /// Its key.
+        key: String,
+        /// What is known of it.
+        state: &'static str,
+    },
+    /// An amount left its range.
+    #[error(transparent)]
+    Money(#[from] weir_proto::MoneyError),
     /// Another process holds the data directory.
     #[error(
         "the data directory {0} is in use by another weir process; stop that one first, or choose another \

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   log files ──▶ collect ──▶ raw ──▶ anti-brush, partition ──▶ clean ──▶ anti-fraud ──┐
-//!   accounts ────────────────────────────────────────────────────────────────▶ judged ◀┘
+//!   accounts, commands ──────────────────────────────────────────────────────▶ judged ◀┘
 //!                                          notices ◀── post-process ◀── charges ◀── deduct
 //! ```
 //!
@@ -46,6 +46,9 @@ pub struct Shared {
 pub const COLLECT_WRITES: &[Topic] = &[Topic::Raw, Topic::Dropped];
 /// What accounts appends to.
 pub const ACCOUNTS_WRITES: &[Topic] = &[Topic::Judged];
+
+/// What commands appends to.
+pub const COMMANDS_WRITES: &[Topic] = &[Topic::Judged];
 
 /// The stages that fold, in flow order.
 pub const FLOW: [Stage; 4] = [

@@ -1,5 +1,6 @@
 //! A job: the flow opened in a data directory, and run.
 
+use crate::commands::{Bell, Commands, Originals};
 use crate::config::Deliver;
 use crate::data_dir::{DataDir, DataDirLock};
 use crate::deliver::{self, Deliveries};
@@ -9,17 +10,18 @@ use crate::generations::{Cuts, Entry, Generation, Promotion, Registry};
 use crate::log::{EmbeddedLog, LogOptions};
 use crate::retention::Keeper;
 use crate::rule_set::RuleSet;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Scheduler, Work};
 use crate::source::FileSpec;
-use crate::source::accounts::AccountsTask;
+use crate::source::accounts::{AccountsProgress, AccountsTask};
 use crate::source::collect::{CollectOptions, CollectProgress, CollectTask, now_ms};
+use crate::source::commands::CommandsTask;
 use crate::status::TaskStatus;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use weir_operators::Rules;
-use weir_proto::{Minute, StageId, TaskId};
+use weir_proto::{Minute, StageId, TaskId, rpc};
 use weir_state::{Retention, Store};
 
 /// Block cache of all stores together, in bytes.
@@ -104,6 +106,8 @@ pub struct Job {
     registry: Arc<Registry>,
     fleet: Arc<Fleet>,
     promotion: Promotion,
+    accounts: Arc<AccountsProgress>,
+    commands: Commands,
     sources: Vec<Arc<TaskStatus>>,
     deliveries: Arc<Deliveries>,
     keeper: Keeper,
@@ -124,18 +128,28 @@ impl Job {
         let source =
             |stage| Store::open(&dir.store(TaskId { stage, partition: 0 }.in_generation(1)), &stores);
         let (accounts_store, collect_store) = (source(StageId::Accounts)?, source(StageId::Collect)?);
+        let commands_store = source(StageId::Commands)?;
         let (deliveries, delivering) =
             deliver::open(options.deliver.as_ref(), &dir, &stores, &log, &registry)?;
         let like = options.rules.rules.clone();
         let fleet = Arc::new(Fleet::new(dir.clone(), log.clone(), stores, registry.clone(), like));
         let (mut tasks, beside) = fleet.open_all()?;
         let published = registry.published();
+        let judged = registry.ends_generation(published, StageId::AntiFraud);
         let accounts = AccountsTask::open(
             options.accounts.as_deref(),
             options.partitions,
             accounts_store,
             log.clone(),
-            registry.ends_generation(published, StageId::AntiFraud),
+            judged,
+        )?;
+        let accounts_progress = accounts.progress();
+        let commands = CommandsTask::open(
+            options.partitions,
+            commands_store,
+            log.clone(),
+            judged,
+            accounts_progress.clone(),
         )?;
         let collect = CollectOptions {
             files: options.files,
@@ -155,10 +169,11 @@ impl Job {
             rules,
             fleet.live(),
         )?;
-        let (accounts_progress, collect_progress) = (accounts.progress(), collect.progress());
-        tasks.push(Box::new(accounts));
-        tasks.push(Box::new(collect));
-        let sources = tasks[tasks.len() - 2..].iter().map(|t| t.status()).collect();
+        let (inlets, mailbox) = (vec![accounts_progress.inlet.clone(), commands.inlet()], commands.mailbox());
+        let collect_progress = collect.progress();
+        let from_outside: [Box<dyn Work>; 3] = [Box::new(accounts), Box::new(commands), Box::new(collect)];
+        let sources = from_outside.iter().map(|t| t.status()).collect();
+        tasks.extend(from_outside);
         tasks.extend(delivering);
         let scheduler = Arc::new(Scheduler::new(tasks));
         deliveries.wake(&scheduler);
@@ -169,7 +184,7 @@ impl Job {
             scheduler: scheduler.clone(),
             log: log.clone(),
             collect: collect_progress,
-            accounts: accounts_progress,
+            inlets,
             partitions: options.partitions,
             ticks_come: !options.event_time,
         };
@@ -177,6 +192,16 @@ impl Job {
         promotion.go_on();
         let keeper = Keeper::new(dir.clone(), registry.clone(), options.retention, options.finite)
             .delivering(deliveries.clone());
+        let commands = Commands {
+            registry: registry.clone(),
+            log: log.clone(),
+            scheduler: scheduler.clone(),
+            mailbox,
+            originals: Originals { dir: dir.clone(), registry: registry.clone(), log: log.clone() },
+            bell: Arc::new(Bell::default()),
+            under_way: Default::default(),
+            partitions: options.partitions,
+        };
         let threads = options.threads;
         Ok(Job {
             threads,
@@ -186,6 +211,8 @@ impl Job {
             registry,
             fleet,
             promotion,
+            accounts: accounts_progress,
+            commands,
             sources,
             deliveries,
             keeper,
@@ -195,8 +222,9 @@ impl Job {
 
     /// Runs until stopped, or until a finite input is charged, refused or dropped to its end.
     pub fn run(&self) -> Result<(), JobError> {
-        let scheduler = Arc::downgrade(&self.scheduler);
+        let (scheduler, bell) = (Arc::downgrade(&self.scheduler), self.commands.bell.clone());
         self.log.on_durable(move || {
+            bell.ring();
             if let Some(scheduler) = scheduler.upgrade() {
                 scheduler.wake();
             }
@@ -209,7 +237,7 @@ impl Job {
                 if failure.is_some() {
                     self.scheduler.stop();
                 }
-                if self.promotion.accounts.loaded.load(Ordering::Acquire) {
+                if self.accounts.loaded.load(Ordering::Acquire) {
                     self.promotion.collect.open.store(true, Ordering::Release);
                 }
                 self.promotion.collect.ended.load(Ordering::Acquire) && self.registry.unsettled().is_empty()
@@ -306,6 +334,11 @@ impl Job {
         self.promotion.go_on();
         tracing::info!("generation {} has begun from {}", generation.id, generation.cut);
         Ok(generation)
+    }
+
+    /// Has a command decided; returns once it is.
+    pub fn submit(&self, command: rpc::Command) -> Result<rpc::SubmitResponse, JobError> {
+        self.commands.submit(command)
     }
 
     /// How generations are published and dropped.

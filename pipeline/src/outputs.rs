@@ -47,7 +47,9 @@ impl Outputs {
                 if high < *end {
                     return Err(JobError::AheadOfLog { task: meta.task, topic, store: *end, log: high });
                 }
-                for head in log.heads(topic, partition as u32, *end)? {
+                // What it appended last may have been let go of since.
+                let from = log.start(topic, partition as u32).max(*end);
+                for head in log.heads(topic, partition as u32, from)? {
                     if head.producer == meta.task {
                         *seq = (*seq).max(head.first_seq + u64::from(head.count));
                     }

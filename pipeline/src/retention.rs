@@ -65,10 +65,14 @@ impl Keeper {
             log.trim(topic, &self.partitions().map(below).collect::<Vec<_>>())?;
         }
         // What no stage reads is kept as long as what it was made from.
-        for topic in [Topic::Dropped, Topic::Notices] {
+        for topic in [Topic::Dropped, Topic::Notices, Topic::Answers] {
             for generation in self.registry.ancestors(published) {
-                let below = |p| made_to(oldest, topic, generation, p);
-                log.trim(topic.of(generation), &self.partitions().map(below).collect::<Vec<_>>())?;
+                let below = self.partitions().map(|p| made_to(oldest, topic, generation, p));
+                let below: Vec<u64> = below.collect();
+                // A generation that begins further down has no such topic.
+                if below.iter().any(|offset| *offset > 0) {
+                    log.trim(topic.of(generation), &below)?;
+                }
             }
         }
         self.deliveries.trim(log)?;

@@ -22,7 +22,9 @@ mod unfinished;
 
 pub use dead::{DeadLetter, dead_letters, message_of};
 pub use letters::DELIVER_WRITES;
+pub use message::Message;
 pub use pressure::{Level, Pressure};
+pub use published::{message_at, published_charges};
 
 use crate::config::Deliver;
 use crate::data_dir::DataDir;

@@ -7,6 +7,7 @@ use super::hit::{Hit, advertiser_of, guid_of};
 use super::{Explainer, Searched};
 use crate::error::JobError;
 use crate::generations::{Cut, Cuts};
+use crate::log::Log;
 use memchr::memmem::Finder;
 use weir_proto::{Guid, Record, StageId, TaskId, Topic, TopicId};
 
@@ -25,12 +26,12 @@ pub struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    pub(super) fn is(&self, record: &Record<'_>) -> bool {
+    pub(crate) fn is(&self, record: &Record<'_>) -> bool {
         guid_of(record) == Some(self.guid)
             && (self.advertiser.is_none() || advertiser_of(record) == self.advertiser)
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         match self.guid {
             Guid::Ulid(id) => id.to_le_bytes().to_vec(),
             Guid::Text(text) => text.as_bytes().to_vec(),
@@ -102,13 +103,8 @@ impl Explainer {
         (from.and_then(at).unwrap_or(0).max(start), to.and_then(at).unwrap_or(u64::MAX).min(end))
     }
 
-    /// A cut before anything with this guid can have come in.
     fn cut_before(&self, guid: Guid<'_>) -> Result<Option<Cut>, JobError> {
-        let Some(minute) = guid.minute() else { return Ok(None) };
-        let cuts = Cuts::of(&self.dir, &self.registry, self.registry.published());
-        let mut before = cuts.minutes()?.into_iter().rev().filter(|m| *m <= minute.minus(AHEAD));
-        let found = before.find(|m| cuts.is_complete(*m));
-        found.map(|minute| cuts.at(minute)).transpose()
+        cut_before(&Cuts::of(&self.dir, &self.registry, self.registry.published()), guid)
     }
 
     /// The wanted records of a stretch, of those batches that hold some bytes.
@@ -119,32 +115,51 @@ impl Explainer {
         wanted: &dyn Fn(&Record<'_>) -> bool,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Vec<Hit>, JobError> {
-        let (mut hits, mut next) = (Vec::new(), stretch.from);
-        let finder = Finder::new(needle);
-        while next < stretch.to {
-            let found = self.log.read(stretch.topic, stretch.partition, next, AT_A_TIME, stretch.of)?;
-            for batch in &found.batches {
-                if finder.find(&batch.bytes).is_some() {
-                    hits.extend(Hit::all(stretch.topic, batch, |_, record| wanted(record))?);
-                }
-            }
-            if found.next <= next {
-                break;
-            }
-            progress(found.next - next);
-            next = found.next;
-        }
-        Ok(hits)
+        scan(&*self.log, stretch, needle, wanted, progress)
     }
 }
 
+/// A cut before anything with this guid can have come in.
+pub(crate) fn cut_before(cuts: &Cuts<'_>, guid: Guid<'_>) -> Result<Option<Cut>, JobError> {
+    let Some(minute) = guid.minute() else { return Ok(None) };
+    let mut before = cuts.minutes()?.into_iter().rev().filter(|m| *m <= minute.minus(AHEAD));
+    let found = before.find(|m| cuts.is_complete(*m));
+    found.map(|minute| cuts.at(minute)).transpose()
+}
+
+/// The wanted records of a stretch, of those batches that hold some bytes.
+pub(crate) fn scan(
+    log: &dyn Log,
+    stretch: &Stretch,
+    needle: &[u8],
+    wanted: &dyn Fn(&Record<'_>) -> bool,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Vec<Hit>, JobError> {
+    let (mut hits, mut next) = (Vec::new(), stretch.from);
+    let finder = Finder::new(needle);
+    while next < stretch.to {
+        let found = log.read(stretch.topic, stretch.partition, next, AT_A_TIME, stretch.of)?;
+        for batch in &found.batches {
+            if finder.find(&batch.bytes).is_some() {
+                hits.extend(Hit::all(stretch.topic, batch, |_, record| wanted(record))?);
+            }
+        }
+        if found.next <= next {
+            break;
+        }
+        progress(found.next - next);
+        next = found.next;
+    }
+    Ok(hits)
+}
+
 /// A part of a partition.
-pub(super) struct Stretch {
-    pub(super) topic: TopicId,
-    pub(super) partition: u32,
-    pub(super) from: u64,
-    pub(super) to: u64,
-    pub(super) of: Option<TaskId>,
+pub(crate) struct Stretch {
+    pub(crate) topic: TopicId,
+    pub(crate) partition: u32,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) of: Option<TaskId>,
 }
 
 fn holds(raw: &[u8], text: &[u8]) -> bool {

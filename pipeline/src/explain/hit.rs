@@ -11,10 +11,10 @@ use weir_proto::{Batch, Event, Guid, Producer, Provenance, Record, TopicId};
 
 /// A record in its batch.
 #[derive(Clone)]
-pub(super) struct Hit {
+pub(crate) struct Hit {
     pub(super) topic: TopicId,
     pub(super) partition: u32,
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
     pub(super) seq: u64,
     pub(super) provenance: Provenance,
     batch: Arc<LoggedBatch>,
@@ -52,7 +52,7 @@ impl Hit {
         self.batch.head.producer
     }
 
-    pub(super) fn record(&self) -> Result<Record<'_>, JobError> {
+    pub(crate) fn record(&self) -> Result<Record<'_>, JobError> {
         Ok(Record::decode(&self.batch.bytes[self.bytes.clone()])?)
     }
 

@@ -13,6 +13,7 @@ mod rules;
 mod tell;
 
 pub use find::Wanted;
+pub(crate) use find::{Stretch, cut_before, scan};
 pub use model::{Copy, Decision, Life, Line, Searched, Step, Story, Waits};
 
 use crate::data_dir::DataDir;

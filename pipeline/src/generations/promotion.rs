@@ -13,8 +13,8 @@ use crate::error::JobError;
 use crate::fleet::Fleet;
 use crate::log::{EmbeddedLog, Log, NewBatch};
 use crate::scheduler::Scheduler;
-use crate::source::accounts::AccountsProgress;
 use crate::source::collect::CollectProgress;
+use crate::source::inlet::Inlet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_proto::{BatchBuilder, Minute, Producer, Provenance, StageId, Topic};
@@ -38,8 +38,8 @@ pub struct Promotion {
     pub log: Arc<EmbeddedLog>,
     /// The source of events.
     pub collect: Arc<CollectProgress>,
-    /// The source of commands.
-    pub accounts: Arc<AccountsProgress>,
+    /// The sources of commands.
+    pub inlets: Vec<Arc<Inlet>>,
     /// Partitions of every topic.
     pub partitions: u32,
     /// Whether ticks come by themselves, with the wall clock.
@@ -154,13 +154,12 @@ impl Promotion {
         if statuses.iter().any(|s| s.last_tick() < at.0) || !self.scheduler.are_idle(ours) {
             return Ok(());
         }
-        self.accounts.gate.close();
-        self.wait(|| self.accounts.gate.is_at_rest())?;
+        self.inlets.iter().for_each(|inlet| inlet.close());
+        self.wait(|| self.inlets.iter().all(|inlet| inlet.is_at_rest()))?;
         let ends = self.fleet.ends(id);
         self.registry.decide(&Entry::Ended { generation: id, ends })?;
         let judged = self.registry.runs(id, StageId::AntiFraud);
-        self.accounts.generation.store(judged, std::sync::atomic::Ordering::Release);
-        self.accounts.gate.open();
+        self.inlets.iter().for_each(|inlet| inlet.go_on_in(judged));
         for (stage, generation) in predecessors {
             let stage = stage.id;
             let gone = move |t: Producer| t.generation == generation && t.stage == stage;

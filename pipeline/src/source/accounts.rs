@@ -4,7 +4,7 @@
 //! must still stand in the file as it was (checked by its checksum). Commands belong to no generation:
 //! they go where the published one reads.
 
-use super::gate::Gate;
+use super::inlet::Inlet;
 use crate::error::JobError;
 use crate::flow::ACCOUNTS_WRITES;
 use crate::log::Log;
@@ -13,7 +13,7 @@ use crate::scheduler::{FollowUp, Need, Work};
 use crate::status::TaskStatus;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use weir_operators::{Outbox, accounts, partition};
 use weir_proto::{AccountOpen, Producer, StageId};
@@ -50,9 +50,7 @@ pub struct AccountsProgress {
     /// Set once every account that stood in the file at start is in `judged`: no event may come before.
     pub loaded: AtomicBool,
     /// In front of the file.
-    pub gate: Gate,
-    /// The generation whose `judged` commands go to.
-    pub generation: AtomicU32,
+    pub inlet: Arc<Inlet>,
 }
 
 /// The task.
@@ -94,9 +92,10 @@ impl AccountsTask {
             expect_same_beginning(&store, path, &bytes)?;
         }
         commands.retain(|(position, _)| *position >= meta.position);
-        let progress = AccountsProgress::default();
-        progress.loaded.store(commands.is_empty(), Ordering::Release);
-        progress.generation.store(generation, Ordering::Release);
+        let progress = AccountsProgress {
+            loaded: AtomicBool::new(commands.is_empty()),
+            inlet: Arc::new(Inlet::new(generation)),
+        };
         Ok(AccountsTask {
             path: path.map(Path::to_owned),
             seen: None,
@@ -147,18 +146,8 @@ impl AccountsTask {
         Ok((!commands.is_empty()).then_some((commands, file)))
     }
 
-    /// Commands go to the `judged` of another generation from now on.
-    fn follow_generation(&mut self) -> Result<(), JobError> {
-        let generation = self.progress.generation.load(Ordering::Acquire);
-        if self.meta.task.generation != generation {
-            self.meta.enter(generation, 0);
-            self.outputs = Outputs::resume(self.log.clone(), &self.meta)?;
-        }
-        Ok(())
-    }
-
     fn append_all(&mut self) -> Result<(), JobError> {
-        self.follow_generation()?;
+        self.progress.inlet.follow(&self.log, &mut self.meta, &mut self.outputs)?;
         for (position, command) in &self.commands {
             self.outbox.at(*position);
             self.outbox.taken();
@@ -208,10 +197,10 @@ impl Work for AccountsTask {
         match &self.uncommitted {
             Some(tickets) if tickets.are_durable(&*self.log) => Need::Commit,
             Some(_) => {
-                self.progress.gate.lets_through(false);
+                self.progress.inlet.lets_through(false);
                 Need::Nothing
             }
-            None if !self.progress.gate.lets_through(true) => Need::Nothing,
+            None if !self.progress.inlet.lets_through(true) => Need::Nothing,
             None if !self.commands.is_empty() => Need::Turn(u64::MAX),
             None if self.path.is_some() && Instant::now() >= self.next_poll => Need::Turn(1),
             None => Need::Nothing,

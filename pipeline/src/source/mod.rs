@@ -1,10 +1,12 @@
-//! What comes in from outside: log files into `raw`, the accounts file into `judged`.
+//! What comes in from outside: log files into `raw`, the accounts file and commands into `judged`.
 
 pub mod accounts;
 pub mod collect;
+pub mod commands;
 mod files;
 mod follow;
 pub mod gate;
+pub mod inlet;
 mod plan;
 mod reader;
 

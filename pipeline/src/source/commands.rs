@@ -1,0 +1,225 @@
+//! The commands task: what comes over the control interface into `judged`.
+//!
+//! Its position is the count of commands taken in. A command is taken in once it is durable in `judged`
+//! and counted in the store. After a crash between the two it stands in `judged` all the same: what stands
+//! there is counted when the task is opened, and whoever sent it and got no answer sends it again.
+
+use super::accounts::AccountsProgress;
+use super::inlet::Inlet;
+use crate::error::JobError;
+use crate::flow::COMMANDS_WRITES;
+use crate::input::Scan;
+use crate::log::Log;
+use crate::outputs::{Outputs, Tickets};
+use crate::scheduler::{FollowUp, Need, Work};
+use crate::status::TaskStatus;
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use weir_operators::{Outbox, partition};
+use weir_proto::{Command, Producer, StageId, rpc};
+use weir_state::{Commit, Durability, Store, TaskMeta};
+
+/// Commands taken in together, at most.
+const AT_A_TIME: usize = 1_000;
+/// Records read at a time.
+const RECORDS: u64 = 1_024;
+
+/// A command on its way in.
+pub struct Submission {
+    /// The command, complete.
+    pub command: rpc::Command,
+    /// Told once it is taken in, durably.
+    pub taken: Sender<()>,
+}
+
+/// Commands that are not taken in yet.
+#[derive(Default)]
+pub struct Mailbox(Mutex<VecDeque<Submission>>);
+
+impl Mailbox {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Submission>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a command in.
+    pub fn put(&self, submission: Submission) {
+        self.waiting().push_back(submission);
+    }
+
+    fn len(&self) -> usize {
+        self.waiting().len()
+    }
+
+    fn take(&self) -> Vec<Submission> {
+        let mut waiting = self.waiting();
+        let count = waiting.len().min(AT_A_TIME);
+        waiting.drain(..count).collect()
+    }
+}
+
+/// The task.
+pub struct CommandsTask {
+    log: Arc<dyn Log>,
+    store: Store,
+    outbox: Outbox,
+    outputs: Outputs,
+    meta: TaskMeta,
+    uncommitted: Option<Tickets>,
+    /// Who waits for the next commit.
+    waiting: Vec<Sender<()>>,
+    mailbox: Arc<Mailbox>,
+    inlet: Arc<Inlet>,
+    /// Commands may be about accounts of the accounts file: those come first.
+    accounts: Arc<AccountsProgress>,
+    status: Arc<TaskStatus>,
+}
+
+impl CommandsTask {
+    /// Opens the task where it stopped.
+    pub fn open(
+        partitions: u32,
+        store: Store,
+        log: Arc<dyn Log>,
+        generation: u32,
+        accounts: Arc<AccountsProgress>,
+    ) -> Result<Self, JobError> {
+        let task = Producer { stage: StageId::Commands, partition: 0, generation };
+        let new = || TaskMeta::new(task, COMMANDS_WRITES, partitions as usize, 0);
+        let mut meta = store.meta()?.unwrap_or_else(new);
+        if meta.task.generation != generation {
+            meta.enter(generation, 0);
+        }
+        let mut this = CommandsTask {
+            outbox: Outbox::resume(&meta),
+            outputs: Outputs::resume(log.clone(), &meta)?,
+            status: Arc::new(TaskStatus::new(None, &meta)),
+            inlet: Arc::new(Inlet::new(generation)),
+            mailbox: Arc::default(),
+            uncommitted: None,
+            waiting: Vec::new(),
+            accounts,
+            log,
+            store,
+            meta,
+        };
+        this.count_what_stands()?;
+        Ok(this)
+    }
+
+    /// Where commands are put in.
+    pub fn mailbox(&self) -> Arc<Mailbox> {
+        self.mailbox.clone()
+    }
+
+    /// What promotions decide about it.
+    pub fn inlet(&self) -> Arc<Inlet> {
+        self.inlet.clone()
+    }
+
+    /// Commands that were appended by a process that ended before it had committed them. They are not
+    /// kept anywhere else: the next ones must not take their places.
+    fn count_what_stands(&mut self) -> Result<(), JobError> {
+        let topic = COMMANDS_WRITES[0].of(self.meta.task.generation);
+        let mut standing = Vec::new();
+        for partition in 0..self.outbox.partitions() {
+            let output = &mut self.meta.outputs[0].1;
+            let (next, end) = (output.next_seq[partition as usize], &mut output.ends[partition as usize]);
+            let from = (*end).max(self.log.start(topic, partition));
+            let mut scan =
+                Scan::new(self.log.clone(), topic, partition, from, RECORDS).of(self.meta.task.task());
+            while let Some(head) = scan.advance()? {
+                if head.seq >= next {
+                    standing.push((head.provenance.position, partition, scan.bytes().to_vec()));
+                    *end = head.offset + 1;
+                }
+            }
+        }
+        if standing.is_empty() {
+            return Ok(());
+        }
+        standing.sort_unstable_by_key(|(position, ..)| *position);
+        for (position, partition, record) in &standing {
+            self.push(*position, *partition, record);
+        }
+        // Nothing is appended: all of it stands there.
+        self.outputs.append(self.outbox.take(), &mut self.meta)?;
+        self.commit()
+    }
+
+    fn push(&mut self, position: u64, partition: u32, record: &[u8]) {
+        self.outbox.at(position);
+        self.outbox.taken();
+        self.outbox.emit(partition, &[record]);
+        self.meta.position = position + 1;
+    }
+
+    fn append_all(&mut self) -> Result<(), JobError> {
+        self.inlet.follow(&self.log, &mut self.meta, &mut self.outputs)?;
+        for Submission { command, taken } in self.mailbox.take() {
+            let to = partition::by_advertiser(command.advertiser_id, self.outbox.partitions());
+            self.push(self.meta.position, to, &Command::encode(&command));
+            self.waiting.push(taken);
+        }
+        let batches = self.outbox.take();
+        self.uncommitted = Some(self.outputs.append(batches, &mut self.meta)?);
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), JobError> {
+        self.meta.commits += 1;
+        self.outbox.save(&mut self.meta);
+        let mut commit = Commit::new(self.meta.commits);
+        commit.put_meta(&self.meta);
+        self.store.commit(commit, Durability::Disk)?;
+        self.uncommitted = None;
+        self.status.committed(&self.meta);
+        for taken in self.waiting.drain(..) {
+            // Whoever asked may have gone.
+            let _ = taken.send(());
+        }
+        Ok(())
+    }
+}
+
+impl Work for CommandsTask {
+    fn need(&self) -> Need {
+        match &self.uncommitted {
+            Some(tickets) if tickets.are_durable(&*self.log) => Need::Commit,
+            Some(_) => {
+                self.inlet.lets_through(false);
+                Need::Nothing
+            }
+            None if !self.inlet.lets_through(true) => Need::Nothing,
+            None if !self.accounts.loaded.load(Ordering::Acquire) => Need::Nothing,
+            None if self.mailbox.len() > 0 => Need::Turn(u64::MAX),
+            None => Need::Nothing,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.uncommitted.is_none() && self.mailbox.len() == 0
+    }
+
+    fn work(&mut self, need: Need) -> Result<FollowUp, JobError> {
+        match need {
+            Need::Turn(_) => self.append_all()?,
+            Need::Commit => self.commit()?,
+            Need::Checkpoint | Need::Nothing => {}
+        }
+        Ok(None)
+    }
+
+    fn status(&self) -> Arc<TaskStatus> {
+        self.status.clone()
+    }
+
+    fn position(&self) -> u64 {
+        self.outbox.tally().taken
+    }
+
+    fn store(&self) -> &Store {
+        &self.store
+    }
+}
