@@ -1,24 +1,31 @@
 //! The command line. Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed, 2 the command
 //! or the configuration is wrong, 3 what was compared does not agree, 130 stopped before the end of a finite run.
 
+mod account;
 mod audit;
+mod campaign;
 mod checkpoints;
 mod config;
 mod dead;
 mod explain;
 mod explain_text;
 mod generation;
+mod holdings;
 mod minutes;
 mod offsets;
 mod output;
 mod progress;
+mod refund;
+mod refund_all;
 mod replay;
+mod reply;
 mod report;
 mod rewind;
 mod run;
 mod session;
 mod status;
 mod stop;
+mod submit;
 mod table;
 mod tap;
 
@@ -61,6 +68,16 @@ enum Command {
     /// Look at records that could not be delivered, try them again or discard them.
     #[command(subcommand)]
     Dead(dead::DeadCommand),
+    /// Open accounts, move their money, freeze them, set their budgets; look at them.
+    #[command(subcommand)]
+    Account(account::AccountCommand),
+    /// Set campaigns up, or change them.
+    #[command(subcommand)]
+    Campaign(campaign::CampaignCommand),
+    /// Give charges back: one, or all that an expression names.
+    Refund(refund::RefundArgs),
+    /// Hand in what the account system says of charges that were sent to it.
+    Reply(reply::ReplyArgs),
     /// Write realistic traffic and its accounts file.
     #[command(after_help = GEN_EXAMPLES)]
     Gen(crate::r#gen::GenArgs),
@@ -113,6 +130,10 @@ pub fn main() -> ExitCode {
         Command::Generation(command) => generation::generation(&command),
         Command::Config(command) => config::config(&command),
         Command::Dead(command) => dead::dead(&command),
+        Command::Account(command) => account::account(&command),
+        Command::Campaign(command) => campaign::campaign(&command),
+        Command::Refund(args) => refund::refund(&args),
+        Command::Reply(args) => reply::reply(&args),
         Command::Gen(args) => generate(&args),
     };
     match result {

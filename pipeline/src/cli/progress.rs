@@ -54,6 +54,14 @@ pub(super) fn minutes_bar(what: &str) -> ProgressBar {
     bar
 }
 
+/// A bar of so many things; hidden unless stderr is a terminal.
+pub(super) fn count_bar(what: &str, count: usize) -> ProgressBar {
+    let bar = ProgressBar::new(count as u64);
+    let template = format!("{what} {{bar:40}} {{human_pos}} of {{human_len}} ({{per_sec}}, {{eta}} left)");
+    bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
 /// A counter of records; hidden unless stderr is a terminal.
 pub(super) fn records_spinner(what: &str) -> ProgressBar {
     let bar = ProgressBar::new_spinner();

@@ -11,12 +11,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 use tonic::transport::Channel;
 use weir_proto::rpc::control_client::ControlClient;
-use weir_proto::rpc::{Generation, GenerationsRequest, GenerationsResponse};
+use weir_proto::rpc::{
+    Command, Generation, GenerationsRequest, GenerationsResponse, SubmitRequest, SubmitResponse,
+};
 
 /// How often it is asked how far something is.
 const POLL: Duration = Duration::from_millis(100);
+/// Commands that are waited for at a time.
+const SIDE_BY_SIDE: usize = 32;
 
 /// Serves a job's control service, and says where in its data directory.
 pub(super) async fn serve(address: SocketAddr, job: &Arc<Job>) -> Result<SocketAddr, std::io::Error> {
@@ -96,6 +101,32 @@ impl Session {
     ) -> Result<T, Failure> {
         let answer = self.runtime.block_on(question(self.client.clone()));
         answer.map(tonic::Response::into_inner).map_err(said)
+    }
+
+    /// Has commands decided, some at a time; `done` sees each with its answer. Ends at the first error.
+    pub(super) fn submit_all(
+        &mut self,
+        commands: impl IntoIterator<Item = Command>,
+        mut done: impl FnMut(&Command, &SubmitResponse) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let (client, mut commands) = (self.client.clone(), commands.into_iter());
+        self.runtime.block_on(async {
+            let mut asked = JoinSet::new();
+            loop {
+                while asked.len() < SIDE_BY_SIDE
+                    && let Some(command) = commands.next()
+                {
+                    let mut client = client.clone();
+                    asked.spawn(async move {
+                        let request = SubmitRequest { command: Some(command.clone()) };
+                        (command, client.submit(request).await)
+                    });
+                }
+                let Some(answered) = asked.join_next().await else { return Ok(()) };
+                let (command, answer) = answered?;
+                done(&command, answer.map_err(said)?.get_ref())?;
+            }
+        })
     }
 
     /// Which generations there are.

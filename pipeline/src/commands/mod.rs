@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use weir_operators::partition;
 use weir_proto::rpc;
 
-pub use original::Originals;
+pub use original::{Originals, Part, can_be_refunded, published_parts};
 pub use under_way::UnderWay;
 
 /// How long an answer is waited for.

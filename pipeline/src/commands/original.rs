@@ -27,10 +27,30 @@ pub struct Originals {
 }
 
 /// Part of the published charges of a partition: those of one generation.
-struct Part {
-    topic: TopicId,
-    from: u64,
-    to: u64,
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// Where they stand.
+    pub topic: TopicId,
+    /// The first of them.
+    pub from: u64,
+    /// The offset behind the last of them.
+    pub to: u64,
+}
+
+/// The charges of a partition that count: those of the newest generation first, of each one before up to
+/// the cut at which it was left.
+pub fn published_parts(registry: &Registry, log: &dyn Log, partition: u32) -> Vec<Part> {
+    let task = TaskId { stage: StageId::Deduct, partition: partition as u16 };
+    let mut id = registry.ends_generation(registry.published(), StageId::Deduct);
+    let (mut parts, mut until) = (Vec::new(), u64::MAX);
+    loop {
+        let topic = Topic::Charges.of(id);
+        let (start, end) = (log.start(topic, partition), log.high_watermark(topic, partition));
+        parts.push(Part { topic, from: start, to: end.min(until).max(start) });
+        let cut = registry.cut(id);
+        let Some(before) = cut.of(task).filter(|_| id > 1) else { return parts };
+        (id, until) = (before.task.generation, before.mark(Topic::Charges, partition).offset);
+    }
 }
 
 impl Originals {
@@ -79,7 +99,10 @@ impl Originals {
         let is_it =
             |r: &Record<'_>| wanted.is(r) && matches!(r, Record::Charge(c) if can_be_refunded(c.kind));
         let partition = partition::by_advertiser(advertiser_id, self.dir.partitions());
-        let parts = self.parts(partition)?;
+        for generation in self.registry.ancestors(self.registry.published()) {
+            self.log.add(Topic::Charges.of(self.registry.runs(generation, StageId::Deduct)))?;
+        }
+        let parts = published_parts(&self.registry, &*self.log, partition);
         if let Some(id) = hint.filter(|id| id.partition == partition && parts.iter().any(|p| p.holds(id)))
             && let Some(message) = message_at(&self.log, &id)?
             && is_it(&Record::decode(&message.bytes)?)
@@ -117,23 +140,6 @@ impl Originals {
             }
         }
         Ok(None)
-    }
-
-    /// The charges that count: those of the newest generation first, of each one before up to the cut at
-    /// which it was left.
-    fn parts(&self, partition: u32) -> Result<Vec<Part>, JobError> {
-        let task = TaskId { stage: StageId::Deduct, partition: partition as u16 };
-        let mut id = self.registry.ends_generation(self.registry.published(), StageId::Deduct);
-        let (mut parts, mut until) = (Vec::new(), u64::MAX);
-        loop {
-            let topic = Topic::Charges.of(id);
-            self.log.add(topic)?;
-            let (start, end) = (self.log.start(topic, partition), self.log.high_watermark(topic, partition));
-            parts.push(Part { topic, from: start, to: end.min(until).max(start) });
-            let cut = self.registry.cut(id);
-            let Some(before) = cut.of(task).filter(|_| id > 1) else { return Ok(parts) };
-            (id, until) = (before.task.generation, before.mark(Topic::Charges, partition).offset);
-        }
     }
 
     /// Whose a message is, and what it is about.
@@ -194,7 +200,8 @@ impl Part {
     }
 }
 
-fn can_be_refunded(kind: EntryKind) -> bool {
+/// Whether a charge of this kind is one that can be given back.
+pub fn can_be_refunded(kind: EntryKind) -> bool {
     use EntryKind::{Action, Click, Impression, Period, Sale};
     matches!(kind, Click | Impression | Action | Sale | Period)
 }

@@ -15,6 +15,7 @@ mod tell;
 pub use find::Wanted;
 pub(crate) use find::{Stretch, cut_before, scan};
 pub use model::{Copy, Decision, Life, Line, Searched, Step, Story, Waits};
+pub(crate) use rules::refuse_rule;
 
 use crate::data_dir::DataDir;
 use crate::error::JobError;

@@ -62,8 +62,8 @@ pub(super) fn passed(stage: StageId, rules: &Rules) -> String {
     }
 }
 
-/// The rule by which an event was refused.
-pub(super) fn refuse_rule(reason: RefuseReason) -> String {
+/// The rule by which an event or a command was refused.
+pub(crate) fn refuse_rule(reason: RefuseReason) -> String {
     match reason {
         RefuseReason::UnknownAccount => "the advertiser had no account",
         RefuseReason::InsufficientBalance => "the balance did not pay for the whole amount",
