@@ -13,6 +13,11 @@ impl Spent {
         Nanos(self.0.iter().find(|(d, _)| *d == day).map_or(0, |(_, amount)| *amount))
     }
 
+    /// Each day with what was spent on it.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, Nanos)> {
+        self.0.iter().map(|(day, amount)| (*day, Nanos(*amount)))
+    }
+
     /// Sets what was spent on a day.
     pub fn set(&mut self, day: u32, amount: Nanos) {
         match self.0.iter_mut().find(|(d, _)| *d == day) {

@@ -7,7 +7,7 @@ use crate::data_dir::DataDir;
 use crate::generations::Registry;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use weir_operators::deduct::{self, Account};
+use weir_operators::deduct::{self, Account, Campaign, Spent};
 use weir_operators::partition;
 use weir_proto::{Currency, Minute, Nanos, StageId};
 use weir_state::{Shared, Store};
@@ -15,8 +15,14 @@ use weir_state::{Shared, Store};
 /// Block cache of the stores, in bytes.
 const CACHE: usize = 8 << 20;
 
-/// An account, if there is one.
-pub(super) struct Holdings(Option<Account>);
+/// An account with its campaigns.
+struct Held {
+    account: Account,
+    campaigns: BTreeMap<u64, Campaign>,
+}
+
+/// What an advertiser has, if there is an account.
+pub(super) struct Holdings(Option<Held>);
 
 impl Holdings {
     /// Of an advertiser, as of the newest commit of deduct.
@@ -27,33 +33,71 @@ impl Holdings {
 
     /// Its currency; that of accounts for which none was given if it is not open.
     pub(super) fn currency(&self) -> Currency {
-        Currency::default()
+        self.0.as_ref().map_or_else(Currency::default, |held| held.account.currency)
     }
 }
 
 /// The accounts of one partition, or of all.
-fn read(dir: &DataDir, partition: Option<u32>) -> Result<BTreeMap<u64, Account>, Failure> {
+fn read(dir: &DataDir, partition: Option<u32>) -> Result<BTreeMap<u64, Held>, Failure> {
     let registry = Registry::open(dir)?;
     let generation = registry.runs(registry.published(), StageId::Deduct);
     let (shared, mut all) = (Shared::new(CACHE), BTreeMap::new());
     for task in dir.tasks_of(StageId::Deduct) {
         let path = dir.store(task.in_generation(generation));
         if partition.is_none_or(|p| p == u32::from(task.partition)) && path.exists() {
-            all.extend(deduct::accounts(&Store::open_read_only(&path, &shared)?)?);
+            let store = Store::open_read_only(&path, &shared)?;
+            let held = |account| Held { account, campaigns: BTreeMap::new() };
+            all.extend(deduct::accounts(&store)?.into_iter().map(|(id, account)| (id, held(account))));
+            for ((advertiser, id), campaign) in deduct::campaigns(&store)? {
+                all.get_mut(&advertiser).and_then(|held: &mut Held| held.campaigns.insert(id, campaign));
+            }
         }
     }
     Ok(all)
 }
 
-fn as_json(id: u64, account: &Account) -> Value {
-    let spent = account
-        .spent
-        .iter()
-        .map(|(day, amount)| json!({ "day": date(*day), "amount_nanos": Nanos(*amount) }));
+fn as_json(id: u64, held: &Held) -> Value {
+    let Held { account, campaigns } = held;
+    let campaigns = campaigns.iter().map(|(id, campaign)| campaign_json(*id, campaign));
     json!({
-        "advertiser_id": id, "balance_nanos": Nanos(account.balance), "opening_nanos": Nanos(account.opening),
-        "daily_budget_nanos": Nanos(account.daily_budget), "spent": spent.collect::<Vec<_>>(),
+        "advertiser_id": id,
+        "currency": account.currency,
+        "balance_nanos": Nanos(account.balance),
+        "opening_nanos": Nanos(account.opening),
+        "credit_line_nanos": Nanos(account.credit_line),
+        "daily_budget_nanos": account.daily_budget.map(Nanos),
+        "low_balance_nanos": account.thresholds().collect::<Vec<_>>(),
+        "arrears_nanos": Nanos(account.arrears),
+        "frozen": account.frozen,
+        "time_zone": zone(account),
+        "spent": spent_json(&account.spent),
+        "campaigns": campaigns.collect::<Vec<_>>(),
     })
+}
+
+fn campaign_json(id: u64, campaign: &Campaign) -> Value {
+    let terms = &campaign.terms;
+    json!({
+        "campaign_id": id,
+        "billing": terms.billing,
+        "price_nanos": terms.price.map(Nanos),
+        "basis_points": (terms.basis_points > 0).then_some(terms.basis_points),
+        "price_cap_nanos": terms.price_cap.map(Nanos),
+        "daily_budget_nanos": terms.daily_budget.map(Nanos),
+        "total_budget_nanos": terms.total_budget.map(Nanos),
+        "starts_ms": (terms.starts_ms > 0).then_some(terms.starts_ms),
+        "ends_ms": (terms.ends_ms > 0).then_some(terms.ends_ms),
+        "spent_in_all_nanos": Nanos(campaign.spent_in_all),
+        "spent": spent_json(&campaign.spent),
+    })
+}
+
+fn spent_json(spent: &Spent) -> Vec<Value> {
+    spent.iter().map(|(day, amount)| json!({ "day": date(day), "amount_nanos": amount })).collect()
+}
+
+fn zone(account: &Account) -> &str {
+    if account.time_zone.is_empty() { "UTC" } else { &account.time_zone }
 }
 
 fn date(day: u32) -> String {
@@ -62,23 +106,33 @@ fn date(day: u32) -> String {
 
 /// Prints an account.
 pub(super) fn show(dir: &DataDir, advertiser: u64, as_one_json: bool) -> Result<(), Failure> {
-    let Holdings(Some(account)) = Holdings::of(dir, advertiser)? else {
+    let Holdings(Some(held)) = Holdings::of(dir, advertiser)? else {
         let text =
             format!("advertiser {advertiser} has no account: `weir account list` shows those there are");
         return Err(Failure::Said(text, 1));
     };
     if as_one_json {
-        return line(&as_json(advertiser, &account).to_string());
+        return line(&as_json(advertiser, &held).to_string());
     }
+    let account = &held.account;
+    let amount = |nanos: i128| format!("{} {}", Nanos(nanos), account.currency);
     let mut rows = vec![
         ("advertiser".to_owned(), advertiser.to_string()),
-        ("balance".to_owned(), Nanos(account.balance).to_string()),
-        ("at the opening".to_owned(), Nanos(account.opening).to_string()),
-        ("daily budget".to_owned(), Nanos(account.daily_budget).to_string()),
+        ("balance".to_owned(), amount(account.balance)),
+        ("credit line".to_owned(), amount(account.credit_line)),
+        ("daily budget".to_owned(), account.daily_budget.map_or("none".to_owned(), amount)),
+        ("arrears".to_owned(), amount(account.arrears)),
+        ("frozen".to_owned(), account.frozen.to_string()),
+        ("time zone".to_owned(), zone(account).to_owned()),
     ];
-    let spent = account.spent.iter();
-    rows.extend(spent.map(|(day, amount)| (format!("spent on {}", date(*day)), Nanos(*amount).to_string())));
-    rows.iter().try_for_each(|(name, value)| line(&format!("{name:<20}  {value:>30}")))
+    rows.extend(account.thresholds().map(|t| ("told at or below".to_owned(), amount(t.0))));
+    rows.extend(
+        account.spent.iter().map(|(day, spent)| (format!("spent on {}", date(day)), amount(spent.0))),
+    );
+    for (id, campaign) in &held.campaigns {
+        rows.push((format!("campaign {id}"), format!("{} spent", amount(campaign.spent_in_all))));
+    }
+    rows.iter().try_for_each(|(name, value)| line(&format!("{name:<22}  {value:>34}")))
 }
 
 /// Prints all accounts.
@@ -87,9 +141,12 @@ pub(super) fn list(dir: &DataDir, json: bool) -> Result<(), Failure> {
     if json {
         return line(&Value::from(all.iter().map(|(id, a)| as_json(*id, a)).collect::<Vec<_>>()).to_string());
     }
-    let mut table = Table::new(&["advertiser", "balance", "at the opening", "daily budget"]);
-    for (id, account) in &all {
-        table.row(&[id, &Nanos(account.balance), &Nanos(account.opening), &Nanos(account.daily_budget)]);
+    let mut table =
+        Table::new(&["advertiser", "balance", "currency", "credit line", "daily budget", "frozen"]);
+    for (id, Held { account, .. }) in &all {
+        let budget = account.daily_budget.map_or("none".to_owned(), |budget| Nanos(budget).to_string());
+        let credit = Nanos(account.credit_line);
+        table.row(&[id, &Nanos(account.balance), &account.currency, &credit, &budget, &account.frozen]);
     }
     table.print()
 }
