@@ -107,7 +107,7 @@ pub struct Job {
     fleet: Arc<Fleet>,
     promotion: Promotion,
     accounts: Arc<AccountsProgress>,
-    commands: Commands,
+    commands: Arc<Commands>,
     sources: Vec<Arc<TaskStatus>>,
     deliveries: Arc<Deliveries>,
     keeper: Keeper,
@@ -202,6 +202,12 @@ impl Job {
             under_way: Default::default(),
             partitions: options.partitions,
         };
+        let commands = Arc::new(commands);
+        let replies = Arc::downgrade(&commands);
+        deliveries.on_reply(move |command| match replies.upgrade() {
+            Some(commands) => commands.take(command).map_err(|e| e.to_string()),
+            None => Err("the job is stopping".to_owned()),
+        });
         let threads = options.threads;
         Ok(Job {
             threads,

@@ -1,16 +1,17 @@
 //! Adjustments: what is posted to the ledger when a charge of the past comes out differently. The past
 //! itself is never edited.
 //!
-//! Layout, little-endian: `kind u8 = 7, what u8, flags u8 (4 guid is text), guid length u8,
+//! Layout, little-endian: `kind u8 = 14, what u8, flags u8 (4 guid is text), guid length u8,
 //! partition u32, original generation u32, new generation u32, advertiser u64, event_time_ms u64,
-//! original offset u64, new offset u64, guid u128, before i128, after i128, guid text`.
+//! original offset u64, new offset u64, guid u128, before i128, after i128, currency [3],
+//! zero, guid text`.
 
 use crate::bytes::{array_at, i128_at, text, u32_at, u64_at};
 use crate::ids::Guid;
-use crate::money::Nanos;
+use crate::money::{Currency, Nanos};
 use crate::record::{KIND_ADJUSTMENT, RecordError};
 
-const FIXED: usize = 96;
+const FIXED: usize = 100;
 const GUID_TEXT: u8 = 4;
 
 /// What an adjustment does.
@@ -70,6 +71,8 @@ pub struct Adjustment<'a> {
     pub before: Nanos,
     /// Charged by the new outcome.
     pub after: Nanos,
+    /// The currency of both.
+    pub currency: Currency,
 }
 
 impl<'a> Adjustment<'a> {
@@ -95,6 +98,7 @@ impl<'a> Adjustment<'a> {
         b[48..64].copy_from_slice(&id.to_le_bytes());
         b[64..80].copy_from_slice(&self.before.0.to_le_bytes());
         b[80..96].copy_from_slice(&self.after.0.to_le_bytes());
+        b[96..99].copy_from_slice(&self.currency.bytes());
         (b, text)
     }
 
@@ -116,6 +120,8 @@ impl<'a> Adjustment<'a> {
             new: ChargeRef { generation: u32_at(b, 12), offset: u64_at(b, 40) },
             before: Nanos(i128_at(b, 64)),
             after: Nanos(i128_at(b, 80)),
+            currency: Currency::from_bytes(array_at(b, 96))
+                .ok_or(RecordError::Value { what: "currency", value: b[96] })?,
         })
     }
 }
@@ -138,6 +144,7 @@ mod tests {
                 new: ChargeRef { generation: 6, offset: 7 },
                 before: Nanos(8),
                 after: Nanos(-9),
+                currency: Currency::parse("EUR").unwrap(),
             };
             let (fixed, text) = adjustment.encode();
             let b = [&fixed[..], text.as_bytes()].concat();

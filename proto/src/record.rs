@@ -15,11 +15,11 @@ use crate::time::Minute;
 pub(crate) const KIND_EVENT: u8 = 1;
 pub(crate) const KIND_TICK: u8 = 2;
 pub(crate) const KIND_ACCOUNT_OPEN: u8 = 3;
-// 4 and 6 were earlier layouts of charges and notices.
+// 4, 6 and 7 were earlier layouts of charges, notices and adjustments.
 pub(crate) const KIND_CHARGE: u8 = 10;
 pub(crate) const KIND_DROPPED: u8 = 5;
 pub(crate) const KIND_NOTICE: u8 = 11;
-pub(crate) const KIND_ADJUSTMENT: u8 = 7;
+pub(crate) const KIND_ADJUSTMENT: u8 = 14;
 pub(crate) const KIND_RETRY: u8 = 8;
 pub(crate) const KIND_DEAD: u8 = 9;
 pub(crate) const KIND_COMMAND: u8 = 12;

@@ -78,6 +78,18 @@ impl Commands {
         }
     }
 
+    /// Has a command taken in, durably, without waiting until it is decided. It may be taken in twice; it is
+    /// decided once.
+    pub fn take(&self, mut command: rpc::Command) -> Result<(), JobError> {
+        let until = Instant::now() + PATIENCE;
+        self.originals.fill(&mut command)?;
+        check::check(&command)?;
+        command.time_ms = now_ms();
+        let key = command.key.clone();
+        let state = "may or may not be taken in yet";
+        self.take_in(command, until).ok_or(JobError::Unanswered { key, state })
+    }
+
     /// Returns once it is durable.
     fn take_in(&self, command: rpc::Command, until: Instant) -> Option<()> {
         let (taken, done) = channel();

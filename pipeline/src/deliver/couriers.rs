@@ -2,6 +2,7 @@
 
 use super::http::Client;
 use super::message::Line;
+use super::replies::{Inbox, TakeIn, heed};
 use super::split::{Answer, settle};
 use crate::config::Deliver;
 use crate::error::JobError;
@@ -44,6 +45,7 @@ struct Order {
 pub struct Couriers {
     orders: Sender<Order>,
     wake: Wake,
+    inbox: Arc<Inbox>,
 }
 
 impl Couriers {
@@ -52,21 +54,28 @@ impl Couriers {
     pub fn start(options: &Deliver) -> Result<Self, JobError> {
         let (orders, waiting) = channel();
         let (waiting, client) = (Arc::new(Mutex::new(waiting)), Arc::new(Client::new(options)));
-        let wake = Wake::default();
+        let (wake, inbox) = (Wake::default(), Arc::<Inbox>::default());
         for _ in 0..THREADS {
-            let (waiting, client, wake) = (waiting.clone(), client.clone(), wake.clone());
+            let (waiting, client) = (waiting.clone(), client.clone());
+            let (wake, inbox) = (wake.clone(), inbox.clone());
             std::thread::Builder::new()
                 .name("deliver".to_owned())
-                .spawn(move || carry(&waiting, &client, &wake))
+                .spawn(move || carry(&waiting, &client, &wake, &inbox))
                 .map_err(|e| JobError::Setup(format!("cannot start a thread: {e}")))?;
         }
-        Ok(Couriers { orders, wake })
+        Ok(Couriers { orders, wake, inbox })
     }
 
     /// Calls `wake` whenever an answer has come.
     pub fn on_answer(&self, wake: impl Fn() + Send + Sync + 'static) {
         // Only the job asks for it, once.
         let _ = self.wake.set(Box::new(wake));
+    }
+
+    /// Takes in what the account system says of single records.
+    pub fn on_reply(&self, take_in: TakeIn) {
+        // Only the job asks for it, once.
+        let _ = self.inbox.set(take_in);
     }
 
     /// Has a batch carried.
@@ -78,11 +87,18 @@ impl Couriers {
     }
 }
 
-fn carry(waiting: &Mutex<Receiver<Order>>, client: &Client, wake: &Wake) {
+fn carry(waiting: &Mutex<Receiver<Order>>, client: &Client, wake: &Wake, inbox: &Inbox) {
     loop {
         let order = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Order { lines, reply }) = order else { return };
-        reply.put(settle(&lines, &mut |part| client.post(part)));
+        let mut said = Vec::new();
+        let mut answers = settle(&lines, &mut |part| {
+            let (answer, replies) = client.post(part);
+            said.extend(replies);
+            answer
+        });
+        heed(&lines, &mut answers, &said, inbox);
+        reply.put(answers);
         if let Some(wake) = wake.get() {
             wake();
         }

@@ -1,11 +1,17 @@
 //! The account system as it is seen over HTTP: one POST for a batch, and what its answer means.
 
 use super::message::Line;
+use super::replies::{self, Reply};
 use super::split::Answer;
 use crate::config::Deliver;
 
 /// The most of an answer that is kept as a reason, in bytes.
 const REASON: u64 = 300;
+
+/// The longest answer about single records, in bytes.
+const REPLIES: u64 = 64 << 20;
+/// Batches, and answers about single records.
+const JSON_LINES: &str = "application/x-ndjson";
 
 /// Posts batches.
 pub struct Client {
@@ -27,25 +33,41 @@ impl Client {
         Client { agent: config.into(), url: options.url.clone() }
     }
 
-    /// Posts a batch, and says what its answer means for all of it.
-    pub fn post(&self, lines: &[Line]) -> Answer {
+    /// Posts a batch, and says what its answer means for all of it, and what it says of single records.
+    pub fn post(&self, lines: &[Line]) -> (Answer, Vec<Reply>) {
         let body: Vec<u8> = lines.iter().flat_map(|line| &line.json).copied().collect();
         let request = self
             .agent
             .post(&self.url)
-            .header("Content-Type", "application/x-ndjson")
+            .header("Content-Type", JSON_LINES)
             .header("Idempotency-Key", idempotency_key(lines));
         match request.send(&body[..]) {
             Ok(mut answer) => {
                 let status = answer.status();
                 if status.is_success() {
-                    return Answer::Accepted;
+                    return said_of(&mut answer);
                 }
                 let said = answer.body_mut().with_config().limit(REASON).lossy_utf8(true).read_to_string();
                 let reason = format!("{status}: {}", plain(&said.unwrap_or_default()));
-                classify(status.as_u16(), reason.trim_end_matches([':', ' ']).to_owned())
+                (classify(status.as_u16(), reason.trim_end_matches([':', ' ']).to_owned()), Vec::new())
             }
-            Err(error) => Answer::Failed(error.to_string()),
+            Err(error) => (Answer::Failed(error.to_string()), Vec::new()),
+        }
+    }
+}
+
+/// What an answer of success says of single records, if it is JSON Lines. One that cannot be understood
+/// may say that money is to be put back: the batch is sent again.
+fn said_of(answer: &mut ureq::http::Response<ureq::Body>) -> (Answer, Vec<Reply>) {
+    let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or("");
+    if !kind.starts_with(JSON_LINES) {
+        return (Answer::Accepted, Vec::new());
+    }
+    let body = answer.body_mut().with_config().limit(REPLIES).read_to_string().map_err(|e| e.to_string());
+    match body.and_then(|body| replies::read(&body)) {
+        Ok(replies) => (Answer::Accepted, replies),
+        Err(problem) => {
+            (Answer::Failed(format!("the answer cannot be read: {}", plain(&problem))), Vec::new())
         }
     }
 }

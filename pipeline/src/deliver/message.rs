@@ -4,6 +4,9 @@ use crate::tap::{Personal, Row};
 use serde::{Deserialize, Serialize};
 use weir_proto::{Guid, MessageId, Nanos, Producer, Provenance, Record, RecordError};
 
+/// Amounts are sent in billionths.
+const SCALE: u32 = 9;
+
 /// A record as it stands in its topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
@@ -39,6 +42,9 @@ pub struct Line {
 #[derive(Serialize)]
 struct WithId<'a> {
     id: &'a str,
+    /// What is to be collected, as a count of 10^-scale of the currency unit; negative: to be given back.
+    amount: Nanos,
+    scale: u32,
     #[serde(flatten)]
     row: Row,
 }
@@ -71,7 +77,12 @@ impl Message {
         // Outcomes tell nothing of users: there is nothing to mask.
         let row = Row::at(&self.id, self.producer, self.provenance, &record, &Personal::Plain);
         // Plain data is always JSON.
-        let mut json = serde_json::to_vec(&WithId { id: &id, row }).unwrap_or_default();
+        let amount = match &record {
+            Record::Charge(charge) => charge.taken(),
+            Record::Adjustment(adjustment) => Nanos(adjustment.after.0.saturating_sub(adjustment.before.0)),
+            _ => Nanos::ZERO,
+        };
+        let mut json = serde_json::to_vec(&WithId { id: &id, amount, scale: SCALE, row }).unwrap_or_default();
         json.push(b'\n');
         Ok(Line { id, json })
     }
@@ -118,7 +129,10 @@ pub(super) mod tests {
     fn a_line_is_that_of_a_tap_with_an_id() {
         let line = charge(9).line().unwrap();
         let text = String::from_utf8(line.json).unwrap();
-        assert!(text.starts_with(r#"{"id":"charges/1/3/9","guid":"abc","advertiser_id":4,"#), "{text}");
+        assert!(
+            text.starts_with(r#"{"id":"charges/1/3/9","amount":5,"scale":9,"guid":"abc","advertiser_id":4,"#),
+            "{text}"
+        );
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&value["amount_nanos"], &value["provenance"]["offset"]), (&5.into(), &9.into()));
         assert_eq!(charge(9).about().unwrap().at_stake, Nanos(5));
@@ -136,6 +150,7 @@ pub(super) mod tests {
             new: ChargeRef::default(),
             before: Nanos(8),
             after: Nanos(0),
+            currency: Currency::default(),
         };
         let adjustment = message(Topic::Adjustments, 1, adjustment.encode().0.to_vec());
         assert_eq!(adjustment.about().unwrap().at_stake, Nanos(8));

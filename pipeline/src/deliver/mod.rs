@@ -15,6 +15,7 @@ mod letters;
 mod message;
 mod pressure;
 mod published;
+mod replies;
 mod split;
 mod state;
 mod task;
@@ -133,6 +134,16 @@ impl Deliveries {
                     scheduler.wake();
                 }
             });
+        }
+    }
+
+    /// Takes in what the account system says of single records.
+    pub fn on_reply(
+        &self,
+        take_in: impl Fn(weir_proto::rpc::Command) -> Result<(), String> + Send + Sync + 'static,
+    ) {
+        if let Some(couriers) = &self.couriers {
+            couriers.on_reply(Box::new(take_in));
         }
     }
 

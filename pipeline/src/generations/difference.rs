@@ -8,8 +8,8 @@ use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use weir_proto::{
-    Adjustment, AdjustmentKind, Charge, ChargeRef, EntryKind, Guid, Minute, MoneyError, Nanos, Outcome,
-    Provenance, Record, StageId, TaskId, Topic,
+    Adjustment, AdjustmentKind, Charge, ChargeRef, Currency, EntryKind, Guid, Minute, MoneyError, Nanos,
+    Outcome, Provenance, Record, StageId, TaskId, Topic,
 };
 use weir_state::Mark;
 
@@ -36,6 +36,8 @@ pub struct Side {
     pub outcome: &'static str,
     /// What was charged; 0 if refused.
     pub charged_nanos: Nanos,
+    /// The currency of the account.
+    pub currency: Currency,
     /// The generation whose `charges` it stands in.
     pub generation: u32,
     /// Its offset there.
@@ -90,6 +92,7 @@ impl Change {
             new: at(&self.after),
             before: Self::amount(&self.before),
             after: Self::amount(&self.after),
+            currency: self.before.as_ref().or(self.after.as_ref())?.currency,
         })
     }
 }
@@ -314,7 +317,7 @@ impl Outcomes {
             order: head.provenance,
             key: (charge.advertiser_id, charge.kind, charge.guid.to_string()),
             event_time_ms: charge.event_time_ms,
-            side: Side { outcome, charged_nanos, generation, offset },
+            side: Side { outcome, charged_nanos, currency: charge.currency, generation, offset },
         })
     }
 }

@@ -114,6 +114,7 @@ const ADJUSTMENT: &[Field] = &[
     Field::new("amount_nanos", Money),
     Field::new("before_nanos", Money),
     Field::new("after_nanos", Money),
+    Field::new("currency", Text),
     Field::new("reason", Text),
 ];
 

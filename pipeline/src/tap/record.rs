@@ -182,6 +182,7 @@ fn adjustment_fields(a: &Adjustment<'_>, published: u32) -> Map<String, Value> {
         "amount_nanos": Nanos(a.after.0 - a.before.0),
         "before_nanos": a.before,
         "after_nanos": a.after,
+        "currency": a.currency,
         "reason": format!("generation {published} was published"),
         "original": charge(a.original),
         "new": charge(a.new),
