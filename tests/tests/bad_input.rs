@@ -93,7 +93,7 @@ fn bad_lines() -> Vec<(&'static str, Vec<u8>)> {
         ("a price beyond 64 bits", text(ad().priced("99999999999999999999"))),
         ("a time that is none", text(Ad { event_time_ms: "\"today\"".into(), ..ad() })),
         ("an unknown kind", text(Ad { kind: "view".into(), ..ad() })),
-        ("an unknown billing", text(Ad { billing: "cpa".into(), ..ad() })),
+        ("an unknown billing", text(Ad { billing: "cpx".into(), ..ad() })),
         ("no UTF-8", [&whole[..80], b"\xFF\xFE", &whole[80..]].concat()),
         ("zeros, as after a power failure", vec![0; 200]),
         ("deeply nested", vec![b'['; 200_000]),

@@ -63,8 +63,9 @@ fn the_summary_tells_the_speed_and_the_time_of_each_stage() {
     let stages = summary["stages"].as_array().unwrap();
     assert!(stages.len() >= 3, "{stages:?}");
     for stage in stages {
-        let complete = stage["stage"].is_string() && stage["cpu_s"].is_number();
-        assert!(complete && stage["records"].as_u64().unwrap() > 0, "{stage}");
+        assert!(stage["stage"].is_string() && stage["cpu_s"].is_number(), "{stage}");
+        // Nobody sent a command.
+        assert_eq!(stage["records"].as_u64().unwrap() > 0, stage["stage"] != "commands", "{stage}");
     }
 }
 
