@@ -1,6 +1,7 @@
 //! The flow, the task loop, logs, sources and the command line of Weir. Start with [`flow`].
 
 pub mod audit;
+pub mod books;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -17,6 +17,7 @@ mod report;
 mod rewind;
 mod run;
 mod session;
+mod statement;
 mod status;
 mod stop;
 mod table;
@@ -41,6 +42,8 @@ enum Command {
     Tap(tap::TapArgs),
     /// Print where the money went, and check the books.
     Report(report::ReportArgs),
+    /// Print what an advertiser was charged and refused, day by day.
+    Statement(statement::StatementArgs),
     /// Print the life of one event, from its log line to the money.
     Explain(explain::ExplainArgs),
     /// Check the whole log: completeness, money, provenance, digests and checksums.
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Tap(args) => tap::tap(&args),
         Command::Report(args) => report::report(&args),
+        Command::Statement(args) => statement::statement(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Audit(args) => audit::audit(&args),
         Command::Status(args) => status::status(&args),
