@@ -5,6 +5,7 @@
 //! opening + deposited − withdrawn − charged + credited = balance. The opening is what a line of an accounts
 //! file brought, which deduct alone knows; an opening balance that came with a command is a deposit.
 
+use crate::books::check::{Money, difference};
 use crate::books::stores::Stores;
 use crate::data_dir::DataDir;
 use crate::error::JobError;
@@ -39,34 +40,6 @@ pub struct Summary {
     pub conserved: bool,
     /// What does not agree, for people.
     pub differences: Vec<String>,
-}
-
-/// How all balances came to be what they are.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Money {
-    /// Sum of the opening balances that accounts files brought.
-    pub opening_nanos: Nanos,
-    /// Sum of all other opening balances and of all that was paid in.
-    pub deposited_nanos: Nanos,
-    /// Sum of all that was paid out.
-    pub withdrawn_nanos: Nanos,
-    /// Sum of all charges.
-    pub charged_nanos: Nanos,
-    /// Sum of all that was given back of them.
-    pub credited_nanos: Nanos,
-    /// Sum of all balances.
-    pub closing_nanos: Nanos,
-}
-
-impl Money {
-    fn add(&mut self, entry: &Entry, account: Option<&Account>) {
-        self.opening_nanos.0 += account.map_or(0, |a| a.opening);
-        self.deposited_nanos.0 += entry.deposited;
-        self.withdrawn_nanos.0 += entry.withdrawn;
-        self.charged_nanos.0 += entry.charged;
-        self.credited_nanos.0 += entry.credited;
-        self.closing_nanos.0 += account.map_or(0, |a| a.balance);
-    }
 }
 
 /// One advertiser's books.
@@ -200,26 +173,4 @@ impl Books {
             balance_nanos: Nanos(account.map_or(0, |a| a.balance)),
         }
     }
-}
-
-/// What does not agree in the two books of an advertiser, if anything.
-fn difference(id: u64, entry: &Entry, account: Option<&Account>) -> Option<String> {
-    let expected = entry.balance(Nanos(account.map_or(0, |a| a.opening)));
-    let Some(account) = account else {
-        return (expected != Ok(Nanos::ZERO))
-            .then(|| format!("advertiser {id} has no account, but moved money"));
-    };
-    (expected != Ok(Nanos(account.balance))).then(|| {
-        let Entry { deposited, withdrawn, charged, credited, .. } = *entry;
-        format!(
-            "advertiser {id}: opening {} + deposited {} − withdrawn {} − charged {} + credited {} is not the \
-             balance {}",
-            Nanos(account.opening),
-            Nanos(deposited),
-            Nanos(withdrawn),
-            Nanos(charged),
-            Nanos(credited),
-            Nanos(account.balance)
-        )
-    })
 }

@@ -19,6 +19,7 @@ pub mod daily;
 mod entry;
 mod notices;
 mod pages;
+mod row;
 
 pub use entry::Entry;
 

@@ -2,9 +2,15 @@
 //! They are read from the stores of a data directory, whether its job runs or not.
 
 pub mod adjusted;
+pub mod check;
+pub mod counts;
 pub mod day;
+pub mod discrepancy;
+pub mod partner;
+pub mod share;
 pub mod statement;
 pub mod stores;
+pub mod totals;
 
 pub use day::{Day, Period};
 
@@ -21,6 +27,9 @@ pub enum BooksError {
     /// A topic cannot be read.
     #[error(transparent)]
     Tap(#[from] TapError),
+    /// What a partner sent cannot be taken.
+    #[error(transparent)]
+    Partner(#[from] partner::PartnerError),
     /// Sums left the range of amounts.
     #[error(transparent)]
     Money(#[from] MoneyError),

@@ -10,14 +10,14 @@
 
 use super::adjusted::{self, Adjusted};
 use super::stores::Stores;
+use super::totals::{Totals, totals};
 use super::{BooksError, Day, Period};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use weir_operators::deduct::{self, Account};
 use weir_operators::partition::by_advertiser;
 use weir_operators::post_process::daily::{Row, RowKey, rows};
 use weir_operators::post_process::{self, Entry};
-use weir_proto::{Billing, Currency, EntryKind, Minute, MoneyError, Nanos, StageId, TaskId};
+use weir_proto::{Billing, Currency, Minute, MoneyError, Nanos, StageId, TaskId};
 
 /// A statement.
 #[derive(Clone, Debug, Serialize)]
@@ -78,62 +78,6 @@ impl Line {
             refused_amount_nanos: Nanos(row.refused_amount),
             currency: key.currency,
         }
-    }
-}
-
-/// The sums of one currency.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Totals {
-    /// Which.
-    pub currency: Currency,
-    /// Paid in, an opening balance that came with a command included.
-    pub deposits: Sum,
-    /// Paid out.
-    pub withdrawals: Sum,
-    /// Charged for.
-    pub charges: Sum,
-    /// Given back of that: refunds and reversals.
-    pub credits: Sum,
-    /// Could not be charged, and is nobody's debt.
-    pub refused: Sum,
-}
-
-/// How many, and how much; never negative.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Sum {
-    /// How many.
-    pub count: u64,
-    /// How much.
-    pub amount_nanos: Nanos,
-}
-
-impl Sum {
-    fn add(&mut self, count: u64, amount: Nanos) -> Result<(), MoneyError> {
-        self.count += count;
-        self.amount_nanos = self.amount_nanos.checked_add(amount)?;
-        Ok(())
-    }
-}
-
-impl Totals {
-    fn add(&mut self, kind: EntryKind, row: &Row) -> Result<(), MoneyError> {
-        let (amount, given) = (Nanos(row.amount), Nanos::ZERO.checked_sub(Nanos(row.amount))?);
-        match kind {
-            EntryKind::Opening | EntryKind::TopUp => self.deposits.add(row.count, given)?,
-            EntryKind::Withdrawal => self.withdrawals.add(row.count, amount)?,
-            EntryKind::SaleReversal | EntryKind::Refund | EntryKind::Reversal => {
-                self.credits.add(row.count, given)?;
-            }
-            EntryKind::Click
-            | EntryKind::Impression
-            | EntryKind::Action
-            | EntryKind::Sale
-            | EntryKind::Period => {
-                self.charges.add(row.count, amount)?;
-                self.refused.add(row.refused_count, Nanos(row.refused_amount))?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -209,13 +153,4 @@ pub fn statement(stores: &Stores, advertiser_id: u64, period: Period) -> Result<
         balance,
         adjustments: adjusted::of(&log, stores.registry(), (partition, advertiser_id), &period)?,
     })
-}
-
-fn totals(rows: &[(RowKey, Row)]) -> Result<Vec<Totals>, MoneyError> {
-    let mut all: BTreeMap<Currency, Totals> = BTreeMap::new();
-    for (key, row) in rows {
-        let new = Totals { currency: key.currency, ..Totals::default() };
-        all.entry(key.currency).or_insert(new).add(key.kind, row)?;
-    }
-    Ok(all.into_values().collect())
 }

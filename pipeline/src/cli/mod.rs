@@ -11,7 +11,10 @@ mod generation;
 mod minutes;
 mod offsets;
 mod output;
+mod period;
 mod progress;
+mod reconcile;
+mod reconcile_text;
 mod replay;
 mod report;
 mod rewind;
@@ -44,6 +47,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Print what an advertiser was charged and refused, day by day.
     Statement(statement::StatementArgs),
+    /// Compare the books with what others have counted.
+    Reconcile(reconcile::ReconcileArgs),
     /// Print the life of one event, from its log line to the money.
     Explain(explain::ExplainArgs),
     /// Check the whole log: completeness, money, provenance, digests and checksums.
@@ -107,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Tap(args) => tap::tap(&args),
         Command::Report(args) => report::report(&args),
         Command::Statement(args) => statement::statement(&args),
+        Command::Reconcile(args) => reconcile::reconcile(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Audit(args) => audit::audit(&args),
         Command::Status(args) => status::status(&args),

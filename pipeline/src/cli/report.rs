@@ -2,8 +2,9 @@
 
 use super::Failure;
 use super::output::{grouped, line};
+use crate::books::check::Money;
 use crate::data_dir::DataDir;
-use crate::summary::{AdvertiserBooks, Books, Money, Summary};
+use crate::summary::{AdvertiserBooks, Books, Summary};
 use clap::Args;
 use std::path::PathBuf;
 use weir_proto::Nanos;

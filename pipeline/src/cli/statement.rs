@@ -2,10 +2,12 @@
 
 use super::Failure;
 use super::output::{grouped, line, written};
+use super::period::PeriodArgs;
 use super::table::Table;
-use crate::books::statement::{Line, Statement, Sum, statement as make};
+use crate::books::BooksError;
+use crate::books::statement::{Line, Statement, statement as make};
 use crate::books::stores::Stores;
-use crate::books::{BooksError, Day, Period};
+use crate::books::totals::Sum;
 use crate::data_dir::DataDir;
 use clap::Args;
 use std::path::PathBuf;
@@ -35,29 +37,6 @@ pub(super) struct StatementArgs {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
-}
-
-/// Which days.
-#[derive(Args)]
-pub(super) struct PeriodArgs {
-    /// The first day.
-    #[arg(long, value_name = "DATE")]
-    from: Option<Day>,
-    /// The last day.
-    #[arg(long, value_name = "DATE")]
-    to: Option<Day>,
-}
-
-impl PeriodArgs {
-    /// As a period; an error if it ends before it begins.
-    pub(super) fn period(&self) -> Result<Period, Failure> {
-        match (self.from, self.to) {
-            (Some(from), Some(to)) if from > to => {
-                Err(Failure::usage(format!("--from {from} is behind --to {to}: the period holds no day")))
-            }
-            (from, to) => Ok(Period { from, to }),
-        }
-    }
 }
 
 pub(super) fn statement(args: &StatementArgs) -> Result<(), Failure> {
@@ -182,7 +161,7 @@ fn adjustments(found: &Statement) -> Result<(), Failure> {
     if found.adjustments.is_empty() {
         return Ok(());
     }
-    line("\nPosted in the period for earlier statements (contained in the above, not to be added)")?;
+    line("\nPosted in the period for earlier statements: contained in the above")?;
     let mut table = Table::new(&["<posted", "generation", "<adjustment", "count", "amount"]);
     for a in &found.adjustments {
         table.row(&[&a.posted, &a.generation, &a.adjustment, &grouped(a.count), &a.amount_nanos]);
@@ -193,8 +172,8 @@ fn adjustments(found: &Statement) -> Result<(), Failure> {
 fn freshness(found: &Statement) -> String {
     match found.job_runs {
         true => format!(
-            "\nUp to the tick of {}. A job runs: what it has done since its stores were last written, at most a \
-             minute ago, is not in it.",
+            "\nUp to the tick of {}. A job runs: what it has done since its stores were last written, at most a minute \
+             ago, is not in it.",
             found.as_of
         ),
         false => format!("\nUp to the tick of {}.", found.as_of),
