@@ -78,7 +78,7 @@ CREATE TABLE weir.conflicts (LIKE weir.entries INCLUDING DEFAULTS, PRIMARY KEY (
 
 -- The legs of an entry: debits are positive, credits negative.
 CREATE TABLE weir.postings (
-    entry_id text COLLATE "C" NOT NULL REFERENCES weir.entries,
+    entry_id text COLLATE "C" NOT NULL,
     -- advertiser:<id> is what is owed to an advertiser.
     account text COLLATE "C" NOT NULL CHECK (account ~ '^(revenue|cash|advertiser:[0-9]+)$'),
     amount numeric(38, 9) NOT NULL CHECK (amount <> 0),
@@ -86,38 +86,45 @@ CREATE TABLE weir.postings (
     PRIMARY KEY (entry_id, account)
 );
 
--- Looked at when a transaction commits: the legs of an entry sum to zero in its currency, and move what it
--- says.
+-- Postings come with their entry, in its transaction: those of an entry of the past stay as they are. That the
+-- entry is there is checked here for all of them together; it cannot go away.
+CREATE FUNCTION weir.check_postings() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    wrong text;
+BEGIN
+    SELECT f.entry_id INTO wrong
+        FROM fresh f LEFT JOIN weir.entries e ON e.id = f.entry_id AND e.xmin = pg_current_xact_id()::xid
+        WHERE e.id IS NULL LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'postings of % are refused: they must be added together with their entry', wrong
+            USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER with_their_entry AFTER INSERT ON weir.postings
+    REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION weir.check_postings();
+
+-- Looked at when a transaction commits: the legs of an entry sum to zero in its currency, and move what it says.
 CREATE FUNCTION weir.check_balanced() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    entry text;
-    moves numeric;
+    moves numeric := CASE NEW.outcome WHEN 'refused' THEN 0 ELSE abs(NEW.amount) END;
     net numeric;
     debits numeric;
     others bigint;
 BEGIN
-    IF TG_TABLE_NAME = 'entries' THEN
-        entry := NEW.id;
-    ELSE
-        entry := NEW.entry_id;
-    END IF;
-    SELECT CASE e.outcome WHEN 'refused' THEN 0 ELSE abs(e.amount) END,
-           coalesce(sum(p.amount), 0),
-           coalesce(sum(p.amount) FILTER (WHERE p.amount > 0), 0),
-           count(*) FILTER (WHERE p.currency <> e.currency)
-        INTO moves, net, debits, others
-        FROM weir.entries e LEFT JOIN weir.postings p ON p.entry_id = e.id
-        WHERE e.id = entry GROUP BY e.id;
+    SELECT coalesce(sum(amount), 0), coalesce(sum(amount) FILTER (WHERE amount > 0), 0),
+           count(*) FILTER (WHERE currency <> NEW.currency)
+        INTO net, debits, others
+        FROM weir.postings WHERE entry_id = NEW.id;
     IF net <> 0 OR others > 0 OR debits <> moves THEN
         RAISE EXCEPTION 'the postings of entry % are not balanced: they sum to %, debit % where the entry moves %, '
-            'and % are in another currency', entry, net, debits, moves, others USING ERRCODE = 'check_violation';
+            'and % are in another currency', NEW.id, net, debits, moves, others USING ERRCODE = 'check_violation';
     END IF;
     RETURN NULL;
 END
 $$;
 CREATE CONSTRAINT TRIGGER balanced AFTER INSERT ON weir.entries
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION weir.check_balanced();
-CREATE CONSTRAINT TRIGGER balanced AFTER INSERT ON weir.postings
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION weir.check_balanced();
 
 -- Whoever asks, the owner included.

@@ -104,7 +104,9 @@ fn the_database_guards_itself(server: &Postgres) {
         assert!(said.contains("23514") && said.contains("not balanced"), "{unbalanced}: {said}");
     }
     let extra = "INSERT INTO weir.postings SELECT id, 'cash', 1, currency FROM weir.entries LIMIT 1";
-    assert!(server.refusal(extra).contains("not balanced"));
+    for extra in [extra, "INSERT INTO weir.postings VALUES ('charges/9/0/0', 'cash', 1, 'USD')"] {
+        assert!(server.refusal(extra).contains("together with their entry"));
+    }
     assert_eq!(server.sql("SELECT count(*), count(DISTINCT id) FROM weir.entries"), "330|330");
 }
 
