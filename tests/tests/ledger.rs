@@ -2,15 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
 use weir_tests::{
-    Ad, Dataset, Job, LongRun, Postgres, Rng, Scratch, Weir, accounts_csv, ask_json, now_ms, tap, wait_for,
-    weir,
+    Ad, Dataset, Job, LongRun, Postgres, Rng, Scratch, Weir, accounts_csv, ask_json, clicks, metric, now_ms,
+    tap, wait_for, weir,
 };
 
 const OWNER: &str = "postgres";
@@ -363,17 +362,4 @@ fn assert_balances(server: &Postgres, dir: &Path) {
     let found: BTreeMap<String, String> =
         found.lines().map(|line| line.split_once('|').unwrap()).map(|(a, b)| (a.into(), b.into())).collect();
     assert_eq!(found, expected);
-}
-
-fn metric(port: u16, name: &str) -> Option<f64> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    write!(stream, "GET /metrics HTTP/1.0\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let line = answer.lines().find(|line| line.starts_with(&format!("{name} ")))?;
-    line.rsplit_once(' ')?.1.parse().ok()
-}
-
-fn clicks(numbers: std::ops::Range<u32>) -> Vec<String> {
-    numbers.map(|n| Ad::click(n, now_ms()).line()).collect()
 }

@@ -8,6 +8,8 @@ mod error;
 mod local;
 mod reader;
 mod row;
+#[cfg(test)]
+mod row_tests;
 mod schema;
 mod session;
 mod statements;
@@ -135,11 +137,18 @@ impl Ledger {
 
     /// The database was asked.
     fn stands_at(&self, found: Vec<Option<Reading>>) {
-        *self.readings() = found;
+        let mut known = self.readings();
+        if found.iter().all(Option::is_none) && known.iter().any(Option::is_some) {
+            tracing::error!(
+                "the ledger database is empty, although this data directory has written to one before: it begins \
+                 with the oldest records that are left. If it is the wrong one, correct [ledger] url"
+            );
+        }
+        *known = found;
     }
 
     /// The database has committed.
-    fn wrote(&self, readings: &[Reading], written: Written) -> Result<(), JobError> {
+    fn wrote(&self, readings: &[Reading], written: Written) {
         self.entries.fetch_add(written.entries, Ordering::Relaxed);
         self.conflicts.fetch_add(written.conflicts, Ordering::Relaxed);
         if written.conflicts > 0 {
@@ -149,9 +158,13 @@ impl Ledger {
                 written.conflicts
             );
         }
-        self.copy.save(readings)?;
         *self.readings() = readings.iter().copied().map(Some).collect();
-        Ok(())
+    }
+
+    /// Brings the local copy up to date.
+    fn save(&self) -> Result<(), JobError> {
+        let readings: Option<Vec<Reading>> = self.readings().iter().copied().collect();
+        readings.map_or(Ok(()), |readings| self.copy.save(&readings))
     }
 
     /// The offset of a topic's partition from which on it is still to be written: the log is not to let go of it.
@@ -182,7 +195,10 @@ impl Ledger {
     /// Published records that are not in the database.
     pub fn lag(&self) -> u64 {
         let log = &*self.settings.log;
-        let first = |partition| log.high_watermark(Topic::Charges.of(1), partition);
+        let first = |partition| {
+            let topic = Topic::Charges.of(1);
+            log.high_watermark(topic, partition).saturating_sub(log.start(topic, partition))
+        };
         let unread = |(partition, reading): (u32, &Option<Reading>)| {
             reading.map_or_else(|| first(partition), |reading| reading.unread(log, partition))
         };

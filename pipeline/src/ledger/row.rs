@@ -4,7 +4,7 @@ use crate::deliver::Message;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use std::fmt::{Display, Write};
-use weir_proto::{Adjustment, Charge, EntryKind, Nanos, Outcome, Record, RecordError, Topic};
+use weir_proto::{Adjustment, Charge, EntryKind, Minute, Nanos, Outcome, Record, RecordError, Topic};
 
 /// The columns of a staged row, in their order.
 pub const COLUMNS: &str = "id text, kind text, outcome text, reason text, billing text, guid text, \
@@ -89,8 +89,8 @@ impl Rows {
     }
 
     fn adjustment(&mut self, message: &Message, adjustment: &Adjustment<'_>, about: Option<&Charge<'_>>) {
-        // Both are prices that were in a balance: their difference is in the range.
-        let amount = Nanos(adjustment.after.0 - adjustment.before.0);
+        // Prices are far from the limits; at them, the column would refuse the amount.
+        let amount = Nanos(adjustment.after.0.saturating_sub(adjustment.before.0));
         let original = adjustment.original;
         let corrects = (original.generation > 0).then(|| {
             let topic = Topic::Charges.of(original.generation);
@@ -106,9 +106,8 @@ impl Rows {
         self.some(about.map(|c| c.currency));
         self.some(None::<&str>);
         self.value(time(adjustment.event_time_ms));
-        self.value(
-            about.map_or_else(|| time(adjustment.event_time_ms).to_string(), |c| date(c.day()).to_string()),
-        );
+        let utc = Minute::of_ms(adjustment.event_time_ms).day();
+        self.value(date(about.map_or(utc, |c| c.day())));
         self.some(about.map(|c| c.original).filter(|guid| !guid.is_empty()));
         self.some(corrects);
         self.legs(Legs::of(adjustment.advertiser_id, "revenue", amount));

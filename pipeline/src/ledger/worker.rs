@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 /// How often it is looked for more.
 const POLL: Duration = Duration::from_millis(50);
-/// How often a position without rows is written.
+/// How often a position without rows is written, and the local copy.
 const POSITION: Duration = Duration::from_secs(1);
 
 /// Works until the job stops and everything is written, or the caller has waited long enough.
@@ -56,16 +56,21 @@ async fn write_all(
     if !std::mem::take(said).is_empty() {
         tracing::info!("the ledger database can be written to again: catching up");
     }
-    let (mut written, mut since) = (None, Instant::now());
+    let (mut written, mut since, mut saved) = (None, Instant::now(), Instant::now());
     loop {
         let batch = reader.batch(settings.batch)?;
         let (rows, readings) = (batch.rows.count(), batch.readings.clone());
         let has_moved = written.as_ref() != Some(&readings);
         if rows > 0 || has_moved && (since.elapsed() >= POSITION || ledger.is_stopping()) {
-            ledger.wrote(&readings, session.write(batch).await?)?;
+            ledger.wrote(&readings, session.write(batch).await?);
             (written, since, *backoff) = (Some(readings), Instant::now(), BACKOFF.0);
+            // Older than the database is as good: it only keeps more.
+            if saved.elapsed() >= POSITION {
+                ledger.save()?;
+                saved = Instant::now();
+            }
         } else if ledger.is_stopping() {
-            return Ok(());
+            return Ok(ledger.save()?);
         }
         if rows < settings.batch {
             tokio::time::sleep(POLL).await;
