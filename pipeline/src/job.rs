@@ -1,11 +1,12 @@
 //! A job: the flow opened in a data directory, and run.
 
-use crate::config::Deliver;
+use crate::config::{self, Deliver};
 use crate::data_dir::{DataDir, DataDirLock};
 use crate::deliver::{self, Deliveries};
 use crate::error::JobError;
 use crate::fleet::Fleet;
 use crate::generations::{Cuts, Entry, Generation, Promotion, Registry};
+use crate::ledger::Ledger;
 use crate::log::{EmbeddedLog, LogOptions};
 use crate::retention::Keeper;
 use crate::rule_set::RuleSet;
@@ -55,6 +56,8 @@ pub struct JobOptions {
     pub maintenance: bool,
     /// Where published outcomes are posted to, if anywhere.
     pub deliver: Option<Deliver>,
+    /// The database that published outcomes are written to, if any.
+    pub ledger: Option<config::Ledger>,
 }
 
 impl JobOptions {
@@ -76,6 +79,7 @@ impl JobOptions {
             after_outage: true,
             maintenance: true,
             deliver: None,
+            ledger: None,
         })
     }
 }
@@ -106,6 +110,7 @@ pub struct Job {
     promotion: Promotion,
     sources: Vec<Arc<TaskStatus>>,
     deliveries: Arc<Deliveries>,
+    ledger: Option<Arc<Ledger>>,
     keeper: Keeper,
     _lock: DataDirLock,
 }
@@ -126,6 +131,8 @@ impl Job {
         let (accounts_store, collect_store) = (source(StageId::Accounts)?, source(StageId::Collect)?);
         let (deliveries, delivering) =
             deliver::open(options.deliver.as_ref(), &dir, &stores, &log, &registry)?;
+        let ledger = options.ledger.as_ref().map(|o| Ledger::open(o, &dir, &log, &registry)).transpose()?;
+        let ledger = ledger.map(Arc::new);
         let like = options.rules.rules.clone();
         let fleet = Arc::new(Fleet::new(dir.clone(), log.clone(), stores, registry.clone(), like));
         let (mut tasks, beside) = fleet.open_all()?;
@@ -176,7 +183,8 @@ impl Job {
         promotion.clean_up()?;
         promotion.go_on();
         let keeper = Keeper::new(dir.clone(), registry.clone(), options.retention, options.finite)
-            .delivering(deliveries.clone());
+            .delivering(deliveries.clone())
+            .ledger(ledger.clone());
         let threads = options.threads;
         Ok(Job {
             threads,
@@ -188,6 +196,7 @@ impl Job {
             promotion,
             sources,
             deliveries,
+            ledger,
             keeper,
             _lock: lock,
         })
@@ -204,7 +213,12 @@ impl Job {
         let mut failure = None;
         let result = std::thread::scope(|scope| {
             let conductor = scope.spawn(|| self.conduct());
+            let ledger = self.ledger.as_ref().map(|ledger| scope.spawn(|| ledger.run()));
             let result = self.scheduler.run(self.threads, || {
+                if ledger.as_ref().is_some_and(|ledger| ledger.is_finished()) {
+                    // It does not end by itself: what it says is asked for below.
+                    self.scheduler.stop();
+                }
                 failure = self.log.failure();
                 if failure.is_some() {
                     self.scheduler.stop();
@@ -212,14 +226,26 @@ impl Job {
                 if self.promotion.accounts.loaded.load(Ordering::Acquire) {
                     self.promotion.collect.open.store(true, Ordering::Release);
                 }
-                self.promotion.collect.ended.load(Ordering::Acquire) && self.registry.unsettled().is_empty()
+                self.promotion.collect.ended.load(Ordering::Acquire)
+                    && self.registry.unsettled().is_empty()
+                    && self.is_in_ledger()
             });
-            result.and(conductor.join().map_err(|_| JobError::Panicked)?)
+            self.ledger.iter().for_each(|ledger| ledger.stop());
+            let written = ledger.map_or(Ok(Ok(())), |ledger| ledger.join());
+            let conducted = conductor.join().map_err(|_| JobError::Panicked)?;
+            result.and(conducted).and(written.map_err(|_| JobError::Panicked)?)
         });
         match failure {
             Some(error) => Err(error.into()),
             None => result.and_then(|()| self.flush()),
         }
+    }
+
+    /// Whether a finite input, carried through to its end, is in the ledger database as a whole. The tasks must
+    /// be idle before the ledger is asked, or more might come behind the answer.
+    fn is_in_ledger(&self) -> bool {
+        let lag = |ledger: &Arc<Ledger>| self.scheduler.are_idle(|_| true) && ledger.lag() == 0;
+        self.ledger.as_ref().is_none_or(lag)
     }
 
     /// Carries promotions on until the job stops.
@@ -333,7 +359,8 @@ impl Job {
 
     /// Whether a finite input was carried through to its end.
     pub fn is_finished(&self) -> bool {
-        self.promotion.collect.ended.load(Ordering::Acquire) && self.fleet.live().lag() == 0
+        let is_in_ledger = self.ledger.as_ref().is_none_or(|ledger| ledger.lag() == 0);
+        self.promotion.collect.ended.load(Ordering::Acquire) && self.fleet.live().lag() == 0 && is_in_ledger
     }
 
     /// Lets go of old checkpoints, generations and log segments.
@@ -362,6 +389,11 @@ impl Job {
     /// Delivery to the account system.
     pub fn deliveries(&self) -> &Deliveries {
         &self.deliveries
+    }
+
+    /// The ledger, if there is one.
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_deref()
     }
 
     /// The data directory.

@@ -15,6 +15,7 @@ pub mod r#gen;
 pub mod generations;
 pub mod input;
 pub mod job;
+pub mod ledger;
 pub mod log;
 pub mod mask;
 pub mod metrics;
