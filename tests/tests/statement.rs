@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
-use weir_tests::{Ad, Dataset, Done, Job, Nanos, Scratch, Weir, accounts_csv, records, tap, weir};
+use weir_tests::{Ad, Dataset, Done, Job, Nanos, Postgres, Scratch, Weir, accounts_csv, records, tap, weir};
 
 const DAY_MS: u64 = 86_400_000;
 /// 2026-03-10T23:59:30Z, half a minute before midnight.
@@ -207,4 +207,34 @@ fn a_partners_counts_are_compared_line_by_line() {
     let wrong = scratch.write("wrong.csv", format!("{same}1,2,2026-13-01,click,1,1\n"));
     let line = format!("line {}", same.lines().count() + 1);
     run(&data, &["reconcile", "--file", wrong.to_str().unwrap()]).refused(&[2], &[&line, "is not a day"]);
+}
+
+#[test]
+fn the_ledger_database_agrees_exactly_or_not_at_all() {
+    let scratch = Scratch::new("reconcile-database");
+    let server = Postgres::started();
+    let url = server.url("postgres");
+    let dataset = Dataset::generate(&scratch, &["--events", "5000", "--advertisers", "40"]);
+    let job = Job::new(&dataset, scratch.path("data"));
+    Weir::start(job.command().args(["--ledger", &url])).wait().ok();
+    let reconcile = |args: &[&str]| {
+        let done = run(&job.data_dir, &[&["reconcile", "--json", "--database", &url], args].concat());
+        let report: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|e| panic!("{e}: {done:?}"));
+        (done.code.unwrap(), report["database"]["above"].as_u64().unwrap())
+    };
+    let all: BTreeMap<u64, Books> = books(&job.data_dir);
+    let file = scratch.write("partner.csv", partner(&all, |_, count, nanos| Some((count, nanos))));
+    assert_eq!(reconcile(&["--file", file.to_str().unwrap()]), (0, 0));
+    // A nano too much on one advertiser's day.
+    server.sql(
+        "INSERT INTO weir.entries (id, kind, outcome, guid, advertiser_id, campaign_id, amount, currency, event_time, \
+         day) VALUES ('x', 'click', 'charged', 'x', 1, 7, 0.000000001, 'USD', now(), '2026-01-01'); \
+         INSERT INTO weir.postings VALUES ('x', 'advertiser:1', 0.000000001, 'USD'), ('x', 'revenue', -0.000000001, \
+         'USD')",
+    );
+    assert_eq!(reconcile(&["--threshold", "1000%"]), (3, 1));
+    assert_eq!(reconcile(&["--advertiser", "2"]), (0, 0));
+    assert_eq!(reconcile(&["--to", "2025-12-31"]), (0, 0));
+    let wrong = run(&job.data_dir, &["reconcile", "--database", "http://db/weir"]);
+    wrong.refused(&[2], &["--database", "postgres://"]);
 }

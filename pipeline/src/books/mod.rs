@@ -4,6 +4,7 @@
 pub mod adjusted;
 pub mod check;
 pub mod counts;
+pub mod database;
 pub mod day;
 pub mod discrepancy;
 pub mod partner;
@@ -30,6 +31,9 @@ pub enum BooksError {
     /// What a partner sent cannot be taken.
     #[error(transparent)]
     Partner(#[from] partner::PartnerError),
+    /// The ledger database cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] crate::ledger::LedgerError),
     /// Sums left the range of amounts.
     #[error(transparent)]
     Money(#[from] MoneyError),
