@@ -9,6 +9,8 @@ cd "$(dirname "$0")/.."
 main() {
   SECONDS=0
   prepare_build
+  # The ledger is tested against a server that the tests start themselves.
+  install_packages postgresql
   need_rust_components
   step cargo fmt --all --check
   step cargo clippy --workspace --all-targets --release --locked -- -D warnings

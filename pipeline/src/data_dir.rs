@@ -5,6 +5,7 @@
 //! lock                      held by the process that runs the job
 //! mask.key                  see `mask`
 //! control.log               which generations there are, see `generations`
+//! ledger.json               how far the ledger database is, see `ledger`
 //! control.address           where a running job can be asked
 //! rules/<fingerprint>.json  see `rule_set`
 //! log/<topic>[.<generation>]/                 see `log`
@@ -131,6 +132,11 @@ impl DataDir {
     /// The control log.
     pub fn control_log(&self) -> PathBuf {
         self.root.join("control.log")
+    }
+
+    /// How far the ledger database is.
+    pub fn ledger_copy(&self) -> PathBuf {
+        self.root.join("ledger.json")
     }
 
     /// The directory itself.

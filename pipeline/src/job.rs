@@ -1,12 +1,13 @@
 //! A job: the flow opened in a data directory, and run.
 
 use crate::commands::{Bell, Commands, Originals};
-use crate::config::Deliver;
+use crate::config::{self, Deliver};
 use crate::data_dir::{DataDir, DataDirLock};
 use crate::deliver::{self, Deliveries};
 use crate::error::JobError;
 use crate::fleet::Fleet;
 use crate::generations::{Cuts, Entry, Generation, Promotion, Registry};
+use crate::ledger::Ledger;
 use crate::log::{EmbeddedLog, LogOptions};
 use crate::retention::Keeper;
 use crate::rule_set::RuleSet;
@@ -57,6 +58,8 @@ pub struct JobOptions {
     pub maintenance: bool,
     /// Where published outcomes are posted to, if anywhere.
     pub deliver: Option<Deliver>,
+    /// The database that published outcomes are written to, if any.
+    pub ledger: Option<config::Ledger>,
 }
 
 impl JobOptions {
@@ -78,6 +81,7 @@ impl JobOptions {
             after_outage: true,
             maintenance: true,
             deliver: None,
+            ledger: None,
         })
     }
 }
@@ -110,6 +114,7 @@ pub struct Job {
     commands: Arc<Commands>,
     sources: Vec<Arc<TaskStatus>>,
     deliveries: Arc<Deliveries>,
+    ledger: Option<Arc<Ledger>>,
     keeper: Keeper,
     _lock: DataDirLock,
 }
@@ -131,6 +136,8 @@ impl Job {
         let commands_store = source(StageId::Commands)?;
         let (deliveries, delivering) =
             deliver::open(options.deliver.as_ref(), &dir, &stores, &log, &registry)?;
+        let ledger = options.ledger.as_ref().map(|o| Ledger::open(o, &dir, &log, &registry)).transpose()?;
+        let ledger = ledger.map(Arc::new);
         let like = options.rules.rules.clone();
         let fleet = Arc::new(Fleet::new(dir.clone(), log.clone(), stores, registry.clone(), like));
         let (mut tasks, beside) = fleet.open_all()?;
@@ -191,7 +198,8 @@ impl Job {
         promotion.clean_up()?;
         promotion.go_on();
         let keeper = Keeper::new(dir.clone(), registry.clone(), options.retention, options.finite)
-            .delivering(deliveries.clone());
+            .delivering(deliveries.clone())
+            .ledger(ledger.clone());
         let commands = Commands {
             registry: registry.clone(),
             log: log.clone(),
@@ -221,6 +229,7 @@ impl Job {
             commands,
             sources,
             deliveries,
+            ledger,
             keeper,
             _lock: lock,
         })
@@ -238,7 +247,12 @@ impl Job {
         let mut failure = None;
         let result = std::thread::scope(|scope| {
             let conductor = scope.spawn(|| self.conduct());
+            let ledger = self.ledger.as_ref().map(|ledger| scope.spawn(|| ledger.run()));
             let result = self.scheduler.run(self.threads, || {
+                if ledger.as_ref().is_some_and(|ledger| ledger.is_finished()) {
+                    // It does not end by itself: what it says is asked for below.
+                    self.scheduler.stop();
+                }
                 failure = self.log.failure();
                 if failure.is_some() {
                     self.scheduler.stop();
@@ -246,14 +260,26 @@ impl Job {
                 if self.accounts.loaded.load(Ordering::Acquire) {
                     self.promotion.collect.open.store(true, Ordering::Release);
                 }
-                self.promotion.collect.ended.load(Ordering::Acquire) && self.registry.unsettled().is_empty()
+                self.promotion.collect.ended.load(Ordering::Acquire)
+                    && self.registry.unsettled().is_empty()
+                    && self.is_in_ledger()
             });
-            result.and(conductor.join().map_err(|_| JobError::Panicked)?)
+            self.ledger.iter().for_each(|ledger| ledger.stop());
+            let written = ledger.map_or(Ok(Ok(())), |ledger| ledger.join());
+            let conducted = conductor.join().map_err(|_| JobError::Panicked)?;
+            result.and(conducted).and(written.map_err(|_| JobError::Panicked)?)
         });
         match failure {
             Some(error) => Err(error.into()),
             None => result.and_then(|()| self.flush()),
         }
+    }
+
+    /// Whether a finite input, carried through to its end, is in the ledger database as a whole. The tasks must
+    /// be idle before the ledger is asked, or more might come behind the answer.
+    fn is_in_ledger(&self) -> bool {
+        let lag = |ledger: &Arc<Ledger>| self.scheduler.are_idle(|_| true) && ledger.lag() == 0;
+        self.ledger.as_ref().is_none_or(lag)
     }
 
     /// Carries promotions on until the job stops.
@@ -372,7 +398,8 @@ impl Job {
 
     /// Whether a finite input was carried through to its end.
     pub fn is_finished(&self) -> bool {
-        self.promotion.collect.ended.load(Ordering::Acquire) && self.fleet.live().lag() == 0
+        let is_in_ledger = self.ledger.as_ref().is_none_or(|ledger| ledger.lag() == 0);
+        self.promotion.collect.ended.load(Ordering::Acquire) && self.fleet.live().lag() == 0 && is_in_ledger
     }
 
     /// Lets go of old checkpoints, generations and log segments.
@@ -401,6 +428,11 @@ impl Job {
     /// Delivery to the account system.
     pub fn deliveries(&self) -> &Deliveries {
         &self.deliveries
+    }
+
+    /// The ledger, if there is one.
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_deref()
     }
 
     /// The data directory.

@@ -1,6 +1,7 @@
 //! The flow, the task loop, logs, sources and the command line of Weir. Start with [`flow`].
 
 pub mod audit;
+pub mod books;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod r#gen;
 pub mod generations;
 pub mod input;
 pub mod job;
+pub mod ledger;
 pub mod log;
 pub mod mask;
 pub mod metrics;

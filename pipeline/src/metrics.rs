@@ -3,6 +3,7 @@
 
 use crate::deliver::Deliveries;
 use crate::job::Job;
+use crate::ledger::Ledger;
 use crate::log::Log;
 use crate::status::TaskStatus;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -25,6 +26,10 @@ const UNDELIVERED: &str = "weir_deliver_unfinished_records";
 const RETRIES: &str = "weir_retries_total";
 const DEAD: &str = "weir_dead_letters_total";
 const PRESSURE: &str = "weir_source_pressure";
+const LEDGER_ENTRIES: &str = "weir_ledger_entries_total";
+const LEDGER_CONFLICTS: &str = "weir_ledger_conflicts_total";
+const LEDGER_LAG: &str = "weir_ledger_lag_records";
+const LEDGER_CONNECTED: &str = "weir_ledger_connected";
 const TOPIC_SIZE: &str = "weir_topic_size_bytes";
 const SST: &str = "weir_rocksdb_sst_bytes";
 const MEMTABLES: &str = "weir_rocksdb_memtable_bytes";
@@ -81,6 +86,14 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         Unit::Count,
         "How much undelivered records hold the source back: 0 not, 1 it is slowed, 2 it is paused."
     );
+    describe_counter!(LEDGER_ENTRIES, Unit::Count, "Entries written to the ledger database.");
+    describe_counter!(
+        LEDGER_CONFLICTS,
+        Unit::Count,
+        "Outcomes that the ledger database refused, as their events have one already."
+    );
+    describe_gauge!(LEDGER_LAG, Unit::Count, "Published records that are not in the ledger database yet.");
+    describe_gauge!(LEDGER_CONNECTED, Unit::Count, "Whether the ledger database can be written to: 1 or 0.");
     describe_gauge!(TOPIC_SIZE, Unit::Bytes, "Size of a topic on disk.");
     describe_gauge!(SST, Unit::Bytes, "Size of all table files of all stores.");
     describe_gauge!(MEMTABLES, Unit::Bytes, "Memory of all memtables of all stores.");
@@ -105,6 +118,9 @@ pub fn observe(job: &Job) {
     let collected = job.progress().bytes.load(std::sync::atomic::Ordering::Relaxed);
     counter!(COLLECTED).absolute(collected);
     observe_delivery(job.deliveries());
+    if let Some(ledger) = job.ledger() {
+        observe_ledger(ledger);
+    }
     observe_stores(job);
 }
 
@@ -113,6 +129,13 @@ fn observe_delivery(deliveries: &Deliveries) {
     counter!(RETRIES).absolute(deliveries.retries());
     counter!(DEAD).absolute(deliveries.dead());
     gauge!(PRESSURE).set(f64::from(deliveries.pressure.level() as u8));
+}
+
+fn observe_ledger(ledger: &Ledger) {
+    counter!(LEDGER_ENTRIES).absolute(ledger.entries());
+    counter!(LEDGER_CONFLICTS).absolute(ledger.conflicts());
+    gauge!(LEDGER_LAG).set(ledger.lag() as f64);
+    gauge!(LEDGER_CONNECTED).set(if ledger.is_connected() { 1.0 } else { 0.0 });
 }
 
 fn observe_task(status: &TaskStatus) {

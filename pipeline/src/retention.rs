@@ -7,9 +7,10 @@ use crate::error::JobError;
 use crate::flow::{self, FLOW};
 use crate::generations::{Cut, Cuts, Registry, Standing};
 use crate::input::Line;
+use crate::ledger::Ledger;
 use crate::log::Log;
 use std::sync::Arc;
-use weir_proto::{Minute, StageId, TaskId, Topic};
+use weir_proto::{Minute, StageId, TaskId, Topic, TopicId};
 use weir_state::Retention;
 
 /// Keeps a data directory within its retention.
@@ -19,17 +20,29 @@ pub struct Keeper {
     retention: Retention,
     whole_log: bool,
     deliveries: Arc<Deliveries>,
+    ledger: Option<Arc<Ledger>>,
 }
 
 impl Keeper {
     /// Of a data directory.
     pub fn new(dir: DataDir, registry: Arc<Registry>, retention: Retention, whole_log: bool) -> Self {
-        Keeper { dir, registry, retention, whole_log, deliveries: Arc::default() }
+        Keeper { dir, registry, retention, whole_log, deliveries: Arc::default(), ledger: None }
     }
 
     /// Keeping what is still to be delivered.
     pub fn delivering(self, deliveries: Arc<Deliveries>) -> Self {
         Keeper { deliveries, ..self }
+    }
+
+    /// Keeping what is still to be written to the ledger database.
+    pub fn ledger(self, ledger: Option<Arc<Ledger>>) -> Self {
+        Keeper { ledger, ..self }
+    }
+
+    /// The offset from which on what goes out of a partition needs it.
+    fn goes_out_from(&self, topic: TopicId, partition: u32) -> u64 {
+        let ledger = self.ledger.as_ref().map_or(u64::MAX, |ledger| ledger.needs_from(topic, partition));
+        self.deliveries.needs_from(topic, partition).min(ledger)
     }
 
     /// Lets go of what need not be kept any more.
@@ -60,8 +73,7 @@ impl Keeper {
         for stage in &FLOW {
             let line = self.registry.line(published, stage.reads);
             let topic = line.topic();
-            let below =
-                |p| self.read_to(&line, oldest, stage.id, p).min(self.deliveries.needs_from(topic, p));
+            let below = |p| self.read_to(&line, oldest, stage.id, p).min(self.goes_out_from(topic, p));
             log.trim(topic, &self.partitions().map(below).collect::<Vec<_>>())?;
         }
         // What no stage reads is kept as long as what it was made from.
@@ -104,7 +116,7 @@ impl Keeper {
             for topic in flow::topics_from(generation.from) {
                 let topic = topic.of(generation.id);
                 if self.registry.line(published, topic.topic).topic() != topic {
-                    let end = |p| log.high_watermark(topic, p).min(self.deliveries.needs_from(topic, p));
+                    let end = |p| log.high_watermark(topic, p).min(self.goes_out_from(topic, p));
                     let ends: Vec<u64> = self.partitions().map(end).collect();
                     log.trim(topic, &ends)?;
                 }

@@ -1,17 +1,20 @@
 //! Where the money went: read from the stores of a data directory, whether its job runs or not.
 //!
-//! The charges are counted twice, by deduct and by post-process from the `charges` topic, and the
-//! books must agree: for every account opening − charged = balance, and every event has one outcome.
+//! The money is counted twice, by deduct and by post-process from the `charges` topic, and the books
+//! must agree: every event has one outcome, and for every account
+//! opening + deposited − withdrawn − charged + credited = balance. The opening is what a line of an accounts
+//! file brought, which deduct alone knows; an opening balance that came with a command is a deposit.
 
+use crate::books::check::{Money, difference};
+use crate::books::stores::Stores;
 use crate::data_dir::DataDir;
 use crate::error::JobError;
-use crate::generations::Registry;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use weir_operators::deduct::{self, Account};
 use weir_operators::post_process::{self, Entry};
-use weir_proto::{DropReason, Nanos, Outcome, RefuseReason, StageId};
-use weir_state::{Shared, Store, Tally};
+use weir_proto::{Currency, DropReason, Nanos, Outcome, RefuseReason, StageId};
+use weir_state::Tally;
 
 /// What became of all events and all money, in nanos.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -26,12 +29,11 @@ pub struct Summary {
     pub charged: u64,
     /// Events refused, by reason.
     pub refused: BTreeMap<&'static str, u64>,
-    /// Sum of all charges in the ledger.
-    pub charged_nanos: Nanos,
-    /// Sum of all opening balances.
-    pub opening_nanos: Nanos,
-    /// Sum of all balances.
-    pub closing_nanos: Nanos,
+    /// The money in all currencies taken together, which says something where there is one.
+    #[serde(flatten)]
+    pub total: Money,
+    /// The money in each currency.
+    pub currencies: BTreeMap<String, Money>,
     /// Accounts opened.
     pub accounts: u64,
     /// Whether all of the input has an outcome and the books agree.
@@ -45,12 +47,16 @@ pub struct Summary {
 pub struct AdvertiserBooks {
     /// Who.
     pub advertiser_id: u64,
-    /// Events charged.
+    /// The currency of the account.
+    pub currency: Currency,
+    /// How many charges.
     pub charges: u64,
-    /// Events refused.
+    /// How much was refused, of events and of anything else.
     pub refused: u64,
     /// Sum of the charges.
     pub charged_nanos: Nanos,
+    /// What was given back of them.
+    pub credited_nanos: Nanos,
     /// What was refused: the platform's loss.
     pub lost_nanos: Nanos,
     /// At the opening.
@@ -69,21 +75,12 @@ pub struct Books {
 impl Books {
     /// Reads them.
     pub fn read(dir: &DataDir) -> Result<Self, JobError> {
-        let shared = Shared::new(8 << 20);
         let mut books =
             Books { tallies: BTreeMap::new(), accounts: BTreeMap::new(), ledger: BTreeMap::new() };
-        let registry = Registry::open(dir)?;
-        let published = registry.published();
+        let stores = Stores::open(dir)?;
         for stage in StageId::ALL {
-            let generation = if stage.folds() { registry.runs(published, stage) } else { 1 };
-            for task in dir.tasks_of(stage) {
-                let task = task.in_generation(generation);
-                let path = dir.store(task);
-                if !path.exists() {
-                    continue;
-                }
-                let store = Store::open_read_only(&path, &shared)?;
-                let Some(meta) = store.meta()? else { continue };
+            for found in stores.all(stage) {
+                let (store, meta) = found?;
                 books.tallies.entry(stage).or_default().add(&meta.tally);
                 match stage {
                     StageId::Deduct => books.accounts.extend(deduct::accounts(&store)?),
@@ -117,13 +114,13 @@ impl Books {
                 .map(|r| (r.name(), post.outcome(Outcome::Refused(r))))
                 .filter(|(_, n)| *n > 0)
                 .collect(),
-            charged_nanos: self.ledger.values().map(|e| Nanos(e.charged)).sum(),
-            opening_nanos: self.accounts.values().map(|a| Nanos(a.opening)).sum(),
-            closing_nanos: self.accounts.values().map(|a| Nanos(a.balance)).sum(),
             accounts: self.accounts.len() as u64,
-            conserved: false,
-            differences: Vec::new(),
+            ..Summary::default()
         };
+        for (_, entry, account) in self.advertisers() {
+            summary.total.add(&entry, account);
+            summary.currencies.entry(entry.currency.to_string()).or_default().add(&entry, account);
+        }
         summary.differences = self.differences(&summary);
         summary.conserved = summary.differences.is_empty();
         summary
@@ -137,24 +134,21 @@ impl Books {
         if accounted != s.events {
             found.push(format!("{} events came in, {accounted} have an outcome", s.events));
         }
-        for (id, account) in &self.accounts {
-            let charged = self.ledger.get(id).map_or(0, |e| e.charged);
-            if account.opening - charged != account.balance {
-                found.push(format!(
-                    "advertiser {id}: opening {} − charged {} is not the balance {}",
-                    Nanos(account.opening),
-                    Nanos(charged),
-                    Nanos(account.balance)
-                ));
-            }
-            if account.balance < 0 {
-                found.push(format!("advertiser {id}: the balance {} is negative", Nanos(account.balance)));
-            }
-        }
-        let strangers =
-            self.ledger.iter().filter(|(id, e)| e.charged != 0 && !self.accounts.contains_key(id));
-        found.extend(strangers.map(|(id, _)| format!("advertiser {id} was charged without an account")));
+        found.extend(self.advertisers().filter_map(|(id, entry, account)| difference(id, &entry, account)));
+        let overdrawn = self.accounts.iter().filter(|(_, a)| a.balance < 0);
+        found.extend(
+            overdrawn.map(|(id, a)| format!("advertiser {id}: the balance {} is negative", Nanos(a.balance))),
+        );
         found
+    }
+
+    /// Everyone who has an account or was charged.
+    fn advertisers(&self) -> impl Iterator<Item = (u64, Entry, Option<&Account>)> {
+        let mut ids: Vec<u64> = self.accounts.keys().chain(self.ledger.keys()).copied().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter()
+            .map(|id| (id, self.ledger.get(&id).cloned().unwrap_or_default(), self.accounts.get(&id)))
     }
 
     /// The advertisers who were charged most.
@@ -169,9 +163,11 @@ impl Books {
         let account = self.accounts.get(&advertiser_id);
         AdvertiserBooks {
             advertiser_id,
+            currency: entry.currency,
             charges: entry.charges,
             refused: entry.refused.iter().sum(),
             charged_nanos: Nanos(entry.charged),
+            credited_nanos: Nanos(entry.credited),
             lost_nanos: Nanos(entry.lost),
             opening_nanos: Nanos(account.map_or(0, |a| a.opening)),
             balance_nanos: Nanos(account.map_or(0, |a| a.balance)),

@@ -1,6 +1,6 @@
 //! Log lines made by hand: one harmless click after the other, to be bent where a test needs it.
 
-use crate::scratch::Rng;
+use crate::scratch::{Rng, now_ms};
 
 const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0";
 
@@ -84,6 +84,11 @@ impl Ad {
             self.billing,
         )
     }
+}
+
+/// The lines of clicks with these numbers, of now.
+pub fn clicks(numbers: std::ops::Range<u32>) -> Vec<String> {
+    numbers.map(|n| Ad::click(n, now_ms()).line()).collect()
 }
 
 /// An accounts file of (advertiser, daily budget, balance), in micros.

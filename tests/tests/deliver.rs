@@ -2,13 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use weir_tests::{Ad, LongRun, Mood, Scratch, Sink, Weir, accounts_csv, count, free_port, now_ms, tap, weir};
+use weir_tests::{
+    Ad, LongRun, Mood, Scratch, Sink, Weir, accounts_csv, clicks, count, free_port, metric, now_ms, tap, weir,
+};
 
 const QUICK: &str = "timeout = \"500ms\"\nmax_attempts = 1000\nbackoff = \"50ms\"\nbackoff_max = \"400ms\"\n";
 
@@ -23,7 +24,8 @@ fn every_outcome_arrives_as_a_tap_prints_it() {
     let mut taken = run.sink.taken();
     for (id, message) in &mut taken {
         let (amount, scale) = (message["amount"].take(), message["scale"].take());
-        let charged = if message["outcome"] == "charged" { message["amount_nanos"].clone() } else { 0.into() };
+        let charged =
+            if message["outcome"] == "charged" { message["amount_nanos"].clone() } else { 0.into() };
         assert_eq!((amount, scale), (charged, 9.into()), "{id}");
         message.as_object_mut().unwrap().retain(|name, _| name != "amount" && name != "scale");
     }
@@ -310,19 +312,6 @@ fn dead(dir: &Path, args: &[&str]) -> String {
 fn ok(dir: &Path, args: &[&str]) -> String {
     let mut command = weir();
     Weir::start(command.args(args).arg("--data-dir").arg(dir)).wait().ok().stdout
-}
-
-fn metric(port: u16, name: &str) -> Option<f64> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    write!(stream, "GET /metrics HTTP/1.0\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let line = answer.lines().find(|line| line.starts_with(&format!("{name} ")))?;
-    line.rsplit_once(' ')?.1.parse().ok()
-}
-
-fn clicks(numbers: std::ops::Range<u32>) -> Vec<String> {
-    numbers.map(|n| Ad::click(n, now_ms()).line()).collect()
 }
 
 #[track_caller]

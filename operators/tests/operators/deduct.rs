@@ -1,12 +1,10 @@
-//! Deduct and post-process against a model ledger of a few lines.
+//! Deduct against a model ledger of a few lines.
 
 use crate::common::*;
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use weir_operators::Operator;
 use weir_operators::deduct::{Deduct, accounts};
-use weir_operators::post_process::{PostProcess, ledger};
 use weir_proto::{Billing, EventKind, Minute, StageId, Topic};
 
 fn deduct() -> Bench<Deduct> {
@@ -155,32 +153,4 @@ fn an_identity_is_forgotten_only_when_its_event_would_come_too_late_anyway() {
         bench.commit();
         assert_eq!(bench.event(&sample), Fate::Dropped("too_late"), "after {minutes} minutes");
     }
-}
-
-#[test]
-fn the_ledger_adds_up_charges_and_notices_are_sent_once_per_crossing() {
-    let mut bench = deduct();
-    let mut post =
-        Bench::new(StageId::PostProcess, &[Topic::Notices], |store| PostProcess::load(store).unwrap());
-    bench.feed(&open_account(7, 2_500_000, 4_000_000));
-    let mut notices = Vec::new();
-    for i in 0..8u64 {
-        // The first four on one day, the rest on the next.
-        let time = if i < 4 { T0 - 12 * 60 * MINUTE } else { T0 };
-        let sample = Sample { time, ..Sample::new(&format!("g{i}")) };
-        bench
-            .operator
-            .fold(&bench.store, weir_proto::Record::decode(&sample.bytes()).unwrap(), &mut bench.out)
-            .unwrap();
-        let batch = bench.out.take().pop().unwrap();
-        let record = weir_proto::Batch::open(&batch.bytes).unwrap().next().unwrap().unwrap();
-        notices.push(post.feed(record.bytes));
-        post.restart();
-    }
-    let mut expected = vec![Fate::Nothing; 8];
-    expected[2] = Fate::Notice("budget_reached");
-    expected[6] = Fate::Notice("exhausted");
-    assert_eq!(notices, expected);
-    let entry = &ledger(&post.store).unwrap()[&7];
-    assert_eq!((entry.charged, entry.charges, entry.lost), (4_000_000, 4, 4_000_000));
 }

@@ -5,3 +5,4 @@ mod collect;
 mod common;
 mod deduct;
 mod filters;
+mod post_process;

@@ -14,7 +14,10 @@ mod holdings;
 mod minutes;
 mod offsets;
 mod output;
+mod period;
 mod progress;
+mod reconcile;
+mod reconcile_text;
 mod refund;
 mod refund_all;
 mod replay;
@@ -23,6 +26,7 @@ mod report;
 mod rewind;
 mod run;
 mod session;
+mod statement;
 mod status;
 mod stop;
 mod submit;
@@ -48,6 +52,10 @@ enum Command {
     Tap(tap::TapArgs),
     /// Print where the money went, and check the books.
     Report(report::ReportArgs),
+    /// Print what an advertiser was charged and refused, day by day.
+    Statement(statement::StatementArgs),
+    /// Compare the books with what others have counted.
+    Reconcile(reconcile::ReconcileArgs),
     /// Print the life of one event, from its log line to the money.
     Explain(explain::ExplainArgs),
     /// Check the whole log: completeness, money, provenance, digests and checksums.
@@ -120,6 +128,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Tap(args) => tap::tap(&args),
         Command::Report(args) => report::report(&args),
+        Command::Statement(args) => statement::statement(&args),
+        Command::Reconcile(args) => reconcile::reconcile(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Audit(args) => audit::audit(&args),
         Command::Status(args) => status::status(&args),

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::output::{grouped, line};
+use crate::books::check::Money;
 use crate::data_dir::DataDir;
 use crate::summary::{AdvertiserBooks, Books, Summary};
 use clap::Args;
@@ -44,26 +45,23 @@ pub(super) fn text(summary: &Summary, top: &[AdvertiserBooks]) -> String {
     summary.refused.iter().for_each(|(reason, n)| row(&format!("refused {reason}"), *n));
     summary.dropped.iter().for_each(|(reason, n)| row(&format!("dropped {reason}"), *n));
     row("dropped malformed", summary.malformed);
-    let mut out = format!("Events\n{out}\nMoney\n");
-    let mut row =
-        |name: &str, amount: Nanos| out.push_str(&format!("  {name:<12}{:>32}\n", amount.to_string()));
-    row("opening", summary.opening_nanos);
-    row("charged", summary.charged_nanos);
-    row("closing", summary.closing_nanos);
+    let mut out = format!("Events\n{out}");
+    summary.currencies.iter().for_each(|(currency, sums)| out.push_str(&money(currency, sums)));
     if !top.is_empty() {
         out.push_str("\nTop advertisers\n");
         out.push_str(&format!(
-            "  {:>12} {:>12} {:>10} {:>24} {:>24}\n",
+            "  {:>12} {:>12} {:>10} {:>24} {:>24} currency\n",
             "advertiser", "charges", "refused", "charged", "balance"
         ));
         for b in top {
             out.push_str(&format!(
-                "  {:>12} {:>12} {:>10} {:>24} {:>24}\n",
+                "  {:>12} {:>12} {:>10} {:>24} {:>24} {}\n",
                 b.advertiser_id,
                 grouped(b.charges),
                 grouped(b.refused),
                 b.charged_nanos.to_string(),
-                b.balance_nanos.to_string()
+                b.balance_nanos.to_string(),
+                b.currency
             ));
         }
     }
@@ -71,7 +69,8 @@ pub(super) fn text(summary: &Summary, top: &[AdvertiserBooks]) -> String {
     if summary.conserved {
         out.push_str("  events = malformed + dropped + charged + refused: difference 0\n");
         out.push_str(&format!(
-            "  opening − charged = closing for each of {} accounts: difference 0",
+            "  opening + deposited − withdrawn − charged + credited = closing for each of {} accounts: \
+             difference 0",
             grouped(summary.accounts)
         ));
     } else {
@@ -80,4 +79,19 @@ pub(super) fn text(summary: &Summary, top: &[AdvertiserBooks]) -> String {
         out.push_str(&shown.collect::<Vec<_>>().join("\n"));
     }
     out
+}
+
+/// The sums of one currency; what did not occur at all is left out.
+fn money(currency: &str, sums: &Money) -> String {
+    let rows = [
+        ("opening", sums.opening_nanos, true),
+        ("deposited", sums.deposited_nanos, false),
+        ("withdrawn", sums.withdrawn_nanos, false),
+        ("charged", sums.charged_nanos, true),
+        ("credited", sums.credited_nanos, false),
+        ("closing", sums.closing_nanos, true),
+    ];
+    let shown = rows.iter().filter(|(_, amount, is_always_shown)| *is_always_shown || *amount != Nanos::ZERO);
+    let lines = shown.map(|(name, amount, _)| format!("  {name:<12}{:>32}\n", amount.to_string()));
+    format!("\nMoney ({currency})\n{}", lines.collect::<String>())
 }

@@ -2,7 +2,7 @@
 
 use super::progress::Progress;
 use super::{Failure, output, report};
-use crate::config::{ClockKind, Compression, Config};
+use crate::config::{ClockKind, Compression, Config, Ledger};
 use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::job::{Job, JobOptions};
@@ -46,6 +46,10 @@ pub(super) struct RunArgs {
     /// Partitions of every topic.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024), requires = "input")]
     partitions: u32,
+    /// The database to write what is charged and refused to, such as postgres://user@host/database; the
+    /// password may be in PGPASSWORD. The run ends when all of it is there.
+    #[arg(long, requires = "input", value_name = "URL")]
+    ledger: Option<String>,
     /// Worker threads; 0 is one for each core.
     #[arg(long, default_value_t = 0, requires = "input")]
     threads: usize,
@@ -127,6 +131,7 @@ fn run_finite(args: &RunArgs) -> Result<(), Failure> {
         data_dir: args.data_dir.clone().unwrap_or_default(),
         partitions: args.partitions,
         threads: args.threads,
+        ledger: args.ledger.clone().map(|url| Ledger { url, ..Ledger::default() }),
         ..Config::default()
     };
     let mut options = options_of(&config).map_err(refused)?;
@@ -237,6 +242,7 @@ fn options_of(config: &Config) -> Result<JobOptions, JobError> {
         after_outage: false,
         maintenance: false,
         deliver: config.deliver.clone(),
+        ledger: config.ledger.clone(),
     })
 }
 

@@ -37,6 +37,7 @@ impl Checker<'_> {
         self.addresses();
         self.paths_given();
         self.delivery();
+        self.ledger();
         self.sources(if on_disk { files::real } else { files::tidy });
     }
 
@@ -148,6 +149,18 @@ impl Checker<'_> {
                 ),
             );
         }
+    }
+
+    fn ledger(&mut self) {
+        let Some(ledger) = &self.config.ledger else { return };
+        let message = match crate::ledger::parse_url(&ledger.url) {
+            Ok(_) => return,
+            Err(_) if ledger.url.is_empty() => {
+                "`ledger.url` is missing or empty; give it the address of the database.".to_owned()
+            }
+            Err(wrong) => format!("`ledger.url` {wrong}; write it as postgres://user@host:port/database."),
+        };
+        self.blame(&["ledger.url", "ledger"], message);
     }
 
     fn paths_given(&mut self) {

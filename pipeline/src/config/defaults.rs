@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{
-    Accounts, AntiBrush, AntiFraud, Checkpoints, ClockKind, Compression, Config, Deliver, Listen, Log,
-    LogKind, State, Time,
+    Accounts, AntiBrush, AntiFraud, Checkpoints, ClockKind, Compression, Config, Deliver, Ledger, Listen,
+    Log, LogKind, State, Time,
 };
 
 const MINUTE: u64 = 60;
@@ -28,6 +28,7 @@ impl Default for Config {
             state: State::default(),
             log: Log::default(),
             deliver: None,
+            ledger: None,
         }
     }
 }
@@ -88,6 +89,12 @@ impl Default for Log {
             segment_mb: 128,
             sync_interval: Duration::from_millis(5),
         }
+    }
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { url: String::new(), batch: 5_000 }
     }
 }
 

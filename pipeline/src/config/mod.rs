@@ -61,6 +61,8 @@ pub struct Config {
     pub log: Log,
     /// The `[deliver]` section, if there is one.
     pub deliver: Option<Deliver>,
+    /// The `[ledger]` section, if there is one.
+    pub ledger: Option<Ledger>,
 }
 
 /// One `[[source]]`: where clicks are read from.
@@ -207,6 +209,24 @@ pub struct Deliver {
     /// Unfinished records at which the source is paused (default 50000).
     #[serde(deserialize_with = "values::whole::<_, _, 1, 1_000_000_000>")]
     pub pause_at: u64,
+}
+
+/// `[ledger]`: the PostgreSQL database that the published outcomes are written to.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a section")]
+pub struct Ledger {
+    /// Where it is, such as `postgres://user@host/database`; required.
+    pub url: String,
+    /// Records a transaction, 1 to 100000 (default 5000).
+    #[serde(deserialize_with = "values::whole::<_, _, 1, 100_000>")]
+    pub batch: usize,
+}
+
+impl std::fmt::Debug for Ledger {
+    /// Without the address, which may have a password in it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").field("batch", &self.batch).finish_non_exhaustive()
+    }
 }
 
 pub use values::{ClockKind, Compression, LogKind};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::names::known;
 use super::probe::Step;
-use super::{Compression, Config, Deliver};
+use super::{Compression, Config, Deliver, Ledger};
 
 const EXAMPLE: &str = include_str!("../../../deploy/weir.example.toml");
 
@@ -36,6 +36,8 @@ fn the_commented_settings_of_the_example_are_right() {
     assert_eq!(config.accounts, Some(Default::default()));
     let url = "https://accounts.example.com/charges".to_owned();
     assert_eq!(config.deliver, Some(Deliver { url, ..Default::default() }));
+    let url = "postgres://weir@ledger.example.com/weir?sslmode=require".to_owned();
+    assert_eq!(config.ledger, Some(Ledger { url, ..Default::default() }));
     assert_eq!(config.sources[0].path, PathBuf::from("/var/log/ads/*.ndjson"));
 }
 
@@ -55,7 +57,7 @@ fn the_example_has_every_key() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 30);
+    assert_eq!(seen, 32);
 }
 
 #[test]

@@ -82,6 +82,22 @@ fn where_and_how_to_deliver() {
 }
 
 #[test]
+fn where_the_ledger_is() {
+    assert_eq!(
+        refused("[ledger]\nbatch = 10\n"),
+        "weir.toml:1: `ledger.url` is missing or empty; give it the address of the database."
+    );
+    for url in ["db/weir", "http://db/weir", "postgres://weir:secret@db", "postgres://weir:secret@db:x/weir"]
+    {
+        let said = refused(&format!("[ledger]\nbatch = 10\nurl = '{url}'"));
+        assert!(said.starts_with("weir.toml:3: `ledger.url` "), "{said}");
+        assert!(said.ends_with("write it as postgres://user@host:port/database."), "{said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
+    assert!(Config::parse("weir.toml", "ledger.url = 'postgres://weir@127.0.0.1:5432/weir'").is_ok());
+}
+
+#[test]
 fn the_same_address() {
     assert_eq!(
         refused("[listen]\nmetrics = '127.0.0.1:9465'"),

@@ -25,7 +25,7 @@ pub use dead::{DeadLetter, dead_letters, message_of};
 pub use letters::DELIVER_WRITES;
 pub use message::Message;
 pub use pressure::{Level, Pressure};
-pub use published::{message_at, published_charges};
+pub use published::{Published, Reading, message_at, published_charges};
 
 use crate::config::Deliver;
 use crate::data_dir::DataDir;
@@ -36,7 +36,6 @@ use crate::scheduler::{Scheduler, Work};
 use crate::status::TaskStatus;
 use couriers::Couriers;
 use dead::Mailbox;
-use published::Reading;
 use state::TaskState;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
@@ -188,11 +187,7 @@ impl Deliveries {
     pub fn needs_from(&self, topic: TopicId, partition: u32) -> u64 {
         match self.needs().get(partition as usize) {
             Some(needs) if self.couriers.is_some() && topic.topic == Topic::Charges => {
-                match topic.generation.cmp(&needs.reading.generation) {
-                    std::cmp::Ordering::Less => u64::MAX,
-                    std::cmp::Ordering::Equal => needs.reading.offset,
-                    std::cmp::Ordering::Greater => 0,
-                }
+                needs.reading.needs_from(topic)
             }
             _ => u64::MAX,
         }

@@ -1,4 +1,4 @@
-//! What is delivered of a partition: the published outcomes in `charges`, then the `adjustments`.
+//! What goes out of a partition: the published outcomes in `charges`, then the `adjustments`.
 //!
 //! The published outcomes are those of the generation that was published when they were made. When
 //! another one takes over at the tick of a minute, reading goes on from the old generation's `charges`,
@@ -15,6 +15,7 @@ use crate::generations::Registry;
 use crate::input::{Head, Scan};
 use crate::log::{EmbeddedLog, Log};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::sync::Arc;
 use weir_proto::{MessageId, Minute, Record, StageId, TaskId, Topic, TopicId};
 use weir_state::{Commit, StateError, Store, versioned};
@@ -67,6 +68,15 @@ impl Reading {
         }
     }
 
+    /// The offset of a generation's `charges` from which on it is still to be read.
+    pub fn needs_from(&self, topic: TopicId) -> u64 {
+        match topic.generation.cmp(&self.generation) {
+            Ordering::Less => u64::MAX,
+            Ordering::Equal => self.offset,
+            Ordering::Greater => 0,
+        }
+    }
+
     /// Published records behind it.
     pub fn unread(&self, log: &dyn Log, partition: u32) -> u64 {
         let behind = |topic, offset| log.high_watermark(topic, partition).saturating_sub(offset);
@@ -113,12 +123,14 @@ pub struct Published {
 }
 
 impl Published {
-    /// From where the store says, or from the oldest record left.
+    /// From where it was found to be, or from the oldest record left. `section` is that of the configuration
+    /// that reads.
     pub fn open(
         log: Arc<EmbeddedLog>,
         registry: Arc<Registry>,
         partition: u32,
         found: Option<Reading>,
+        section: &str,
     ) -> Result<Self, JobError> {
         let first = published_charges(&registry).first().map_or(1, |(generation, _)| *generation);
         let mut at = found.unwrap_or(Reading {
@@ -132,7 +144,7 @@ impl Published {
             log.add(Topic::Charges.of(generation))?;
         }
         let task = TaskId { stage: StageId::Deduct, partition: partition as u16 };
-        skip_trimmed(&*log, &mut at, partition, found.is_some())?;
+        skip_trimmed(&*log, &mut at, partition, found.map(|_| section))?;
         let charges = Self::scan(&log, at.charges(), partition, at.offset);
         let adjustments = Self::scan(&log, Topic::Adjustments.of(1), partition, at.adjustments);
         let mut this = Published { log, registry, task, at, charges, adjustments };
@@ -228,8 +240,13 @@ impl Published {
     }
 }
 
-/// Records that were let go of cannot be delivered; while there is a sink none are.
-fn skip_trimmed(log: &dyn Log, at: &mut Reading, partition: u32, was_read: bool) -> Result<(), JobError> {
+/// Records that were let go of do not go out; while there is somebody to read them none are.
+fn skip_trimmed(
+    log: &dyn Log,
+    at: &mut Reading,
+    partition: u32,
+    read_by: Option<&str>,
+) -> Result<(), JobError> {
     let (topic, start) = (at.charges(), log.start(at.charges(), partition));
     let end = log.high_watermark(topic, partition);
     if at.offset > end {
@@ -237,11 +254,11 @@ fn skip_trimmed(log: &dyn Log, at: &mut Reading, partition: u32, was_read: bool)
         return Err(JobError::AheadOfLog { task, topic, store: at.offset, log: end });
     }
     if at.offset < start {
-        if was_read {
+        if let Some(section) = read_by {
             let lost = start - at.offset;
             tracing::error!(
-                "{lost} records of {topic}-{partition} were let go of while there was no [deliver]: they are not \
-                 delivered"
+                "{lost} records of {topic}-{partition} were let go of while there was no {section}: they do not go \
+                 out"
             );
         }
         (at.offset, at.next_seq) = (start, None);

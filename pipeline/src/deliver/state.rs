@@ -41,7 +41,8 @@ impl TaskState {
         let partition = u32::from(task.partition);
         let new = || TaskMeta::new(task, DELIVER_WRITES, usize::from(task.partition) + 1, 0);
         let meta = store.meta()?.unwrap_or_else(new);
-        let published = Published::open(log.clone(), registry, partition, Reading::load(&store)?)?;
+        let published =
+            Published::open(log.clone(), registry, partition, Reading::load(&store)?, "[deliver]")?;
         let end = log.high_watermark(published.at().charges(), partition);
         let mut this = TaskState {
             options: options.cloned().unwrap_or_default(),
