@@ -5,7 +5,7 @@ use super::output::{grouped, line};
 use super::progress::count_bar;
 use super::refund::RefundArgs;
 use super::session::Session;
-use super::submit::{Counts, new_key};
+use super::submit::{Counts, key_of, new_key};
 use super::table::Table;
 use crate::commands::{Part, can_be_refunded, published_parts};
 use crate::data_dir::DataDir;
@@ -18,7 +18,7 @@ use std::ops::ControlFlow;
 use weir_operators::partition;
 use weir_proto::rpc::command::Action;
 use weir_proto::rpc::{Command, Original, Refund};
-use weir_proto::{Command as Logged, Currency, MessageId, Nanos, Outcome, Record, Topic};
+use weir_proto::{Currency, MessageId, Nanos, Outcome, Record, Topic};
 
 /// A charge that is to be given back.
 #[derive(Debug, Serialize)]
@@ -139,15 +139,6 @@ fn command(args: &RefundArgs, key: &str, charge: &Charged) -> Command {
     };
     let action = Some(Action::Refund(refund));
     Command { key: key_of(key, &charge.guid), advertiser_id: args.advertiser, time_ms: 0, action }
-}
-
-/// The key of one of many: the same one whenever the same is asked for.
-pub(super) fn key_of(key: &str, which: &str) -> String {
-    let own = format!("{key}/{which}");
-    match own.len() {
-        0..=Logged::MAX_KEY => own,
-        _ => blake3::hash(own.as_bytes()).to_hex().to_string(),
-    }
 }
 
 fn total(charges: &[Charged]) -> Nanos {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use weir_proto::rpc::command::Action;
 use weir_proto::rpc::{Command, Money, SubmitRequest, SubmitResponse};
-use weir_proto::{AmountError, Currency, Guid, Nanos, RefuseReason};
+use weir_proto::{AmountError, Command as Logged, Currency, Guid, Nanos, RefuseReason};
 
 /// The outcome of what was done.
 const DONE: &str = "charged";
@@ -68,6 +68,15 @@ pub(super) fn new_key() -> Result<String, Failure> {
     getrandom::fill(&mut random).map_err(|e| Failure::Said(format!("no random key: {e}"), 1))?;
     let low = random.iter().fold(0u128, |n, byte| n << 8 | u128::from(*byte));
     Ok(Guid::Ulid(u128::from(now_ms()) << 80 | low).to_string())
+}
+
+/// The key of one of many: the same one whenever the same is asked for.
+pub(super) fn key_of(key: &str, which: &str) -> String {
+    let own = format!("{key}/{which}");
+    match own.len() {
+        0..=Logged::MAX_KEY => own,
+        _ => blake3::hash(own.as_bytes()).to_hex().to_string(),
+    }
 }
 
 /// An answer as it is printed.

@@ -31,7 +31,7 @@ A time means where its minute begins by the ticks of the topic, in UTC unless it
 (https://cel.dev) over the fields of --format jsonl, and over those of `provenance`; a field that a
 record does not have is null.")]
 pub(super) struct TapArgs {
-    /// raw, clean, judged, charges, dropped, notices, adjustments, retry or dead.
+    /// raw, clean, judged, charges, dropped, notices, adjustments, retry, dead or answers.
     #[arg(value_parser = topic)]
     topic: Topic,
     /// The data directory of the job; it may be running.
@@ -78,7 +78,7 @@ pub(super) struct TapArgs {
 
 fn topic(name: &str) -> Result<Topic, String> {
     Topic::from_name(name).ok_or_else(|| {
-        "there are the topics raw, clean, judged, charges, dropped, notices, adjustments, retry and dead"
+        "there are the topics raw, clean, judged, charges, dropped, notices, adjustments, retry, dead and answers"
             .to_owned()
     })
 }

@@ -7,6 +7,7 @@
 mod answers;
 mod check;
 mod original;
+mod parts;
 mod under_way;
 
 use crate::error::JobError;
@@ -14,7 +15,7 @@ use crate::generations::Registry;
 use crate::log::EmbeddedLog;
 use crate::scheduler::Scheduler;
 use crate::source::collect::now_ms;
-use crate::source::commands::{Mailbox, Submission};
+use crate::source::mailbox::{Mailbox, Submission};
 use answers::Answers;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -22,7 +23,8 @@ use std::time::{Duration, Instant};
 use weir_operators::partition;
 use weir_proto::rpc;
 
-pub use original::{Originals, Part, can_be_refunded, published_parts};
+pub use original::Originals;
+pub use parts::{Part, can_be_refunded, published_parts};
 pub use under_way::UnderWay;
 
 /// How long an answer is waited for.
@@ -59,7 +61,10 @@ impl Commands {
         command.time_ms = now_ms();
         let (key, advertiser_id) = (command.key.clone(), command.advertiser_id);
         let missed = |state: &'static str| JobError::Unanswered { key: key.clone(), state };
-        let waiting = || self.bell.wait(POLL).is_before(until) && !self.scheduler.is_stopped();
+        let waiting = || {
+            self.bell.wait(POLL);
+            Instant::now() < until && !self.scheduler.is_stopped()
+        };
         // Two at a time could not tell which answer is whose.
         let _one = self
             .under_way
@@ -109,15 +114,6 @@ impl Commands {
 #[derive(Default)]
 pub struct Bell(Mutex<()>, Condvar);
 
-/// The moment at which waiting ended.
-struct Now(Instant);
-
-impl Now {
-    fn is_before(&self, other: Instant) -> bool {
-        self.0 < other
-    }
-}
-
 impl Bell {
     /// Something may have come.
     pub fn ring(&self) {
@@ -125,9 +121,8 @@ impl Bell {
     }
 
     /// Waits for the bell, but not for long: it may have rung before.
-    fn wait(&self, at_most: Duration) -> Now {
+    fn wait(&self, at_most: Duration) {
         let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.1.wait_timeout(guard, at_most).unwrap_or_else(PoisonError::into_inner));
-        Now(Instant::now())
     }
 }

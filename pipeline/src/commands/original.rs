@@ -1,19 +1,19 @@
 //! What refunds and replies are about, as it stands in the log. What is not there, or was let go of,
 //! stays empty, and deduct refuses.
 
+use super::parts::{Part, can_be_refunded, likely_first, published_parts};
 use crate::data_dir::DataDir;
 use crate::deliver::{Message, message_at, published_charges};
 use crate::error::JobError;
 use crate::explain::{Stretch, Wanted, cut_before, scan};
 use crate::generations::{Cuts, Registry};
-use crate::log::{EmbeddedLog, Log};
+use crate::log::EmbeddedLog;
 use std::sync::Arc;
 use weir_operators::partition;
 use weir_proto::rpc::command::Action;
 use weir_proto::rpc::{self, Original};
 use weir_proto::{
-    Adjustment, Charge, ChargeRef, Currency, EntryKind, Guid, MessageId, Nanos, Outcome, Record, StageId,
-    TaskId, Topic, TopicId,
+    Adjustment, Charge, ChargeRef, Currency, Guid, MessageId, Nanos, Outcome, Record, StageId, TaskId, Topic,
 };
 
 /// Looks into the log of a job.
@@ -26,66 +26,40 @@ pub struct Originals {
     pub log: Arc<EmbeddedLog>,
 }
 
-/// Part of the published charges of a partition: those of one generation.
-#[derive(Clone, Copy, Debug)]
-pub struct Part {
-    /// Where they stand.
-    pub topic: TopicId,
-    /// The first of them.
-    pub from: u64,
-    /// The offset behind the last of them.
-    pub to: u64,
-}
-
-/// The charges of a partition that count: those of the newest generation first, of each one before up to
-/// the cut at which it was left.
-pub fn published_parts(registry: &Registry, log: &dyn Log, partition: u32) -> Vec<Part> {
-    let task = TaskId { stage: StageId::Deduct, partition: partition as u16 };
-    let mut id = registry.ends_generation(registry.published(), StageId::Deduct);
-    let (mut parts, mut until) = (Vec::new(), u64::MAX);
-    loop {
-        let topic = Topic::Charges.of(id);
-        let (start, end) = (log.start(topic, partition), log.high_watermark(topic, partition));
-        parts.push(Part { topic, from: start, to: end.min(until).max(start) });
-        let cut = registry.cut(id);
-        let Some(before) = cut.of(task).filter(|_| id > 1) else { return parts };
-        (id, until) = (before.task.generation, before.mark(Topic::Charges, partition).offset);
-    }
-}
-
 impl Originals {
     /// Fills in what only the log can tell; what the sender said of it is taken for a hint at most.
     pub(super) fn fill(&self, command: &mut rpc::Command) -> Result<(), JobError> {
+        let advertiser = &mut command.advertiser_id;
         match &mut command.action {
-            Some(Action::Refund(refund)) => {
-                let hint = refund.original.take().and_then(|said| MessageId::parse(&said.id));
-                if let Some(guid) = Guid::parse(&refund.guid) {
-                    refund.original = self.of_guid(command.advertiser_id, guid, hint)?;
-                }
-            }
-            Some(Action::Reply(reply)) => {
-                reply.original = None;
-                let found = match MessageId::parse(&reply.message_id) {
-                    Some(id) => self.of_message(&id)?,
-                    None => return Ok(()),
-                };
-                match found {
-                    Some((own, found)) if command.advertiser_id == 0 || command.advertiser_id == own => {
-                        (command.advertiser_id, reply.original) = (own, Some(found));
-                    }
-                    None if command.advertiser_id == 0 => {
-                        return Err(JobError::Invalid(format!(
-                            "there is no message {}, or the log has let go of it: its advertiser_id cannot be \
-                             found out and has to be said",
-                            reply.message_id
-                        )));
-                    }
-                    _ => {}
-                }
-            }
-            _ => {}
+            Some(Action::Refund(refund)) => self.fill_refund(*advertiser, refund),
+            Some(Action::Reply(reply)) => self.fill_reply(advertiser, reply),
+            _ => Ok(()),
+        }
+    }
+
+    fn fill_refund(&self, advertiser: u64, refund: &mut rpc::Refund) -> Result<(), JobError> {
+        let hint = refund.original.take().and_then(|said| MessageId::parse(&said.id));
+        if let Some(guid) = Guid::parse(&refund.guid) {
+            refund.original = self.of_guid(advertiser, guid, hint)?;
         }
         Ok(())
+    }
+
+    /// A reply may leave it to the log whose message it is about.
+    fn fill_reply(&self, advertiser: &mut u64, reply: &mut rpc::Reply) -> Result<(), JobError> {
+        reply.original = None;
+        let Some(id) = MessageId::parse(&reply.message_id) else { return Ok(()) };
+        match self.of_message(&id)? {
+            Some((own, found)) if *advertiser == 0 || *advertiser == own => {
+                (*advertiser, reply.original) = (own, Some(found));
+                Ok(())
+            }
+            None if *advertiser == 0 => Err(JobError::Invalid(format!(
+                "there is no message {id}, or the log has let go of it: whose it was has to be said with \
+                 advertiser_id"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// The charge of an event or of a period, in the published line.
@@ -105,37 +79,23 @@ impl Originals {
         let parts = published_parts(&self.registry, &*self.log, partition);
         if let Some(id) = hint.filter(|id| id.partition == partition && parts.iter().any(|p| p.holds(id)))
             && let Some(message) = message_at(&self.log, &id)?
-            && is_it(&Record::decode(&message.bytes)?)
+            && let record = Record::decode(&message.bytes)?
+            && is_it(&record)
+            && let Record::Charge(charge) = record
         {
-            return original(&message);
+            return of_charge(&id, &charge).map(Some);
         }
+        let task = TaskId { stage: StageId::Deduct, partition: partition as u16 };
         let published = self.registry.ends_generation(self.registry.published(), StageId::Deduct);
         let cut = cut_before(&Cuts::of(&self.dir, &self.registry, published), guid)?;
-        let task = TaskId { stage: StageId::Deduct, partition: partition as u16 };
-        let before = cut
-            .as_ref()
-            .and_then(|cut| cut.of(task))
-            .map(|m| (m.task.generation, m.mark(Topic::Charges, partition).offset));
-        let (mut likely, mut rest) = (Vec::new(), Vec::new());
-        for part in parts {
-            match before {
-                Some((generation, _)) if part.topic.generation < generation => rest.push(part),
-                Some((generation, offset)) if part.topic.generation == generation => {
-                    let at = offset.clamp(part.from, part.to);
-                    rest.push(Part { to: at, ..part });
-                    likely.push(Part { from: at, ..part });
-                }
-                _ => likely.push(part),
-            }
-        }
-        for part in likely.iter().chain(&rest) {
-            let stretch =
-                Stretch { topic: part.topic, partition, from: part.from, to: part.to, of: Some(task) };
+        for part in likely_first(parts, cut.as_ref().and_then(|cut| cut.of(task)), partition) {
+            let Part { topic, from, to } = part;
+            let stretch = Stretch { topic, partition, from, to, of: Some(task) };
             let found = scan(&*self.log, &stretch, &wanted.bytes(), &is_it, &mut |_| {})?;
             if let Some(hit) = found.first()
                 && let Record::Charge(charge) = hit.record()?
             {
-                let id = MessageId { topic: part.topic, partition, offset: hit.offset };
+                let id = MessageId { topic, partition, offset: hit.offset };
                 return of_charge(&id, &charge).map(Some);
             }
         }
@@ -191,25 +151,6 @@ impl Originals {
         }
         original.amount = Some(adjustment.after.checked_sub(adjustment.before)?.to_wire(currency)?);
         Ok(original)
-    }
-}
-
-impl Part {
-    fn holds(&self, id: &MessageId) -> bool {
-        self.topic == id.topic && (self.from..self.to).contains(&id.offset)
-    }
-}
-
-/// Whether a charge of this kind is one that can be given back.
-pub fn can_be_refunded(kind: EntryKind) -> bool {
-    use EntryKind::{Action, Click, Impression, Period, Sale};
-    matches!(kind, Click | Impression | Action | Sale | Period)
-}
-
-fn original(message: &Message) -> Result<Option<Original>, JobError> {
-    match Record::decode(&message.bytes)? {
-        Record::Charge(charge) => of_charge(&message.id, &charge).map(Some),
-        _ => Ok(None),
     }
 }
 

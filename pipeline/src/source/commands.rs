@@ -6,6 +6,7 @@
 
 use super::accounts::AccountsProgress;
 use super::inlet::Inlet;
+use super::mailbox::{Mailbox, Submission};
 use crate::error::JobError;
 use crate::flow::COMMANDS_WRITES;
 use crate::input::Scan;
@@ -13,51 +14,15 @@ use crate::log::Log;
 use crate::outputs::{Outputs, Tickets};
 use crate::scheduler::{FollowUp, Need, Work};
 use crate::status::TaskStatus;
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use weir_operators::{Outbox, partition};
-use weir_proto::{Command, Producer, StageId, rpc};
+use weir_proto::{Command, Producer, StageId};
 use weir_state::{Commit, Durability, Store, TaskMeta};
 
-/// Commands taken in together, at most.
-const AT_A_TIME: usize = 1_000;
 /// Records read at a time.
 const RECORDS: u64 = 1_024;
-
-/// A command on its way in.
-pub struct Submission {
-    /// The command, complete.
-    pub command: rpc::Command,
-    /// Told once it is taken in, durably.
-    pub taken: Sender<()>,
-}
-
-/// Commands that are not taken in yet.
-#[derive(Default)]
-pub struct Mailbox(Mutex<VecDeque<Submission>>);
-
-impl Mailbox {
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Submission>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Puts a command in.
-    pub fn put(&self, submission: Submission) {
-        self.waiting().push_back(submission);
-    }
-
-    fn len(&self) -> usize {
-        self.waiting().len()
-    }
-
-    fn take(&self) -> Vec<Submission> {
-        let mut waiting = self.waiting();
-        let count = waiting.len().min(AT_A_TIME);
-        waiting.drain(..count).collect()
-    }
-}
 
 /// The task.
 pub struct CommandsTask {
@@ -193,13 +158,13 @@ impl Work for CommandsTask {
             }
             None if !self.inlet.lets_through(true) => Need::Nothing,
             None if !self.accounts.loaded.load(Ordering::Acquire) => Need::Nothing,
-            None if self.mailbox.len() > 0 => Need::Turn(u64::MAX),
+            None if !self.mailbox.is_empty() => Need::Turn(u64::MAX),
             None => Need::Nothing,
         }
     }
 
     fn is_idle(&self) -> bool {
-        self.uncommitted.is_none() && self.mailbox.len() == 0
+        self.uncommitted.is_none() && self.mailbox.is_empty()
     }
 
     fn work(&mut self, need: Need) -> Result<FollowUp, JobError> {

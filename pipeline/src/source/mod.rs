@@ -7,6 +7,7 @@ mod files;
 mod follow;
 pub mod gate;
 pub mod inlet;
+pub mod mailbox;
 mod plan;
 mod reader;
 
