@@ -1,0 +1,137 @@
+//! The source of commands across crashes and a change of generation: every command that was taken in stands
+//! in `judged`, at a place of its own.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+use weir_pipeline::input::Scan;
+use weir_pipeline::log::{EmbeddedLog, LogOptions};
+use weir_pipeline::scheduler::{Need, Work};
+use weir_pipeline::source::accounts::AccountsProgress;
+use weir_pipeline::source::commands::CommandsTask;
+use weir_pipeline::source::mailbox::Submission;
+use weir_proto::{Record, Topic, rpc};
+use weir_state::{Shared, Store};
+
+const PARTITIONS: u32 = 4;
+
+struct Source {
+    log: Arc<EmbeddedLog>,
+    task: CommandsTask,
+}
+
+impl Source {
+    fn open(dir: &Path, generation: u32) -> Self {
+        let log = Arc::new(EmbeddedLog::open(&dir.join("log"), PARTITIONS, LogOptions::default()).unwrap());
+        log.add(Topic::Judged.of(2)).unwrap();
+        let store = Store::open(&dir.join("store"), &Shared::new(1 << 20)).unwrap();
+        let accounts = AccountsProgress { loaded: true.into(), ..AccountsProgress::default() };
+        let task =
+            CommandsTask::open(PARTITIONS, store, log.clone(), generation, Arc::new(accounts)).unwrap();
+        Source { log, task }
+    }
+
+    /// Puts commands of two advertisers in and appends them, durably.
+    fn append(&mut self, keys: &[&str]) -> Vec<Receiver<()>> {
+        let all = (0..).zip(keys).map(|(nth, key)| {
+            let (taken, done) = channel();
+            let key = (*key).to_owned();
+            let command = rpc::Command { key, advertiser_id: 36 + nth % 2, ..rpc::Command::default() };
+            self.task.mailbox().put(Submission { command, taken });
+            done
+        });
+        let waiting = all.collect();
+        assert_eq!(self.task.need(), Need::Turn(u64::MAX));
+        self.task.work(Need::Turn(u64::MAX)).unwrap();
+        while self.task.need() != Need::Commit {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        waiting
+    }
+
+    fn commit(&mut self) {
+        self.task.work(Need::Commit).unwrap();
+    }
+
+    /// Position and key of everything in `judged`, by position.
+    fn judged(&self, generation: u32) -> Vec<(u64, String)> {
+        let (topic, mut all) = (Topic::Judged.of(generation), Vec::new());
+        for partition in 0..PARTITIONS {
+            let mut scan = Scan::new(self.log.clone(), topic, partition, 0, 100);
+            let mut next = None;
+            while let Some(head) = scan.advance().unwrap() {
+                assert_eq!(head.seq, next.unwrap_or(head.seq), "no gap, no repeat");
+                next = Some(head.seq + 1);
+                let Record::Command(command) = Record::decode(scan.bytes()).unwrap() else { panic!() };
+                all.push((head.provenance.position, command.read().unwrap().key));
+            }
+        }
+        all.sort();
+        all
+    }
+}
+
+fn keys(judged: &[(u64, String)]) -> Vec<&str> {
+    judged.iter().map(|(_, key)| key.as_str()).collect()
+}
+
+fn positions(judged: &[(u64, String)]) -> Vec<u64> {
+    judged.iter().map(|(position, _)| *position).collect()
+}
+
+#[test]
+fn who_sent_a_command_is_told_once_it_is_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut source = Source::open(dir.path(), 1);
+    let waiting = source.append(&["a", "b"]);
+    assert!(waiting.iter().all(|w| w.try_recv().is_err()));
+    source.commit();
+    assert!(waiting.iter().all(|w| w.try_recv().is_ok()));
+    assert_eq!(source.task.need(), Need::Nothing);
+}
+
+#[test]
+fn what_was_appended_before_a_crash_keeps_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut source = Source::open(dir.path(), 1);
+    source.append(&["a", "b"]);
+    source.commit();
+    source.append(&["c", "d", "e"]);
+    drop(source);
+    let mut source = Source::open(dir.path(), 1);
+    source.append(&["d", "f"]);
+    source.commit();
+    let judged = source.judged(1);
+    assert_eq!(keys(&judged), ["a", "b", "c", "d", "e", "d", "f"]);
+    assert_eq!(positions(&judged), [0, 1, 2, 3, 4, 5, 6]);
+    drop(source);
+    assert_eq!(Source::open(dir.path(), 1).judged(1), judged, "opening it again changes nothing");
+}
+
+#[test]
+fn a_closed_inlet_takes_nothing_in_and_opens_in_another_generation() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut source = Source::open(dir.path(), 1);
+    source.append(&["a"]);
+    let inlet = source.task.inlet();
+    inlet.close();
+    assert_eq!(source.task.need(), Need::Commit);
+    assert!(!inlet.is_at_rest(), "what was appended is not committed yet");
+    source.commit();
+    let (taken, _done) = channel();
+    let command = rpc::Command { key: "b".to_owned(), advertiser_id: 36, ..rpc::Command::default() };
+    source.task.mailbox().put(Submission { command, taken });
+    assert_eq!(source.task.need(), Need::Nothing);
+    assert!(inlet.is_at_rest());
+    inlet.go_on_in(2);
+    source.append(&[]);
+    drop(source);
+    let mut source = Source::open(dir.path(), 2);
+    source.append(&["c"]);
+    source.commit();
+    assert_eq!(keys(&source.judged(1)), ["a"]);
+    assert_eq!(keys(&source.judged(2)), ["b", "c"]);
+    assert_eq!(positions(&source.judged(2)), [1, 2], "it goes on counting");
+}
