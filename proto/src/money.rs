@@ -149,6 +149,14 @@ impl Nanos {
 }
 
 impl rpc::Money {
+    /// The amount and its currency, which is `own` if none is named.
+    pub fn read_in(&self, own: Currency) -> Option<(Nanos, Currency)> {
+        if !self.currency_code.is_empty() {
+            return self.read();
+        }
+        rpc::Money { currency_code: own.to_string(), ..self.clone() }.read()
+    }
+
     /// The amount and its currency; nothing if they are not in the shape that is asked for.
     pub fn read(&self) -> Option<(Nanos, Currency)> {
         let (units, nanos) = (i128::from(self.units), i128::from(self.nanos));

@@ -37,7 +37,7 @@ pub type Moved = Result<Nanos, RefuseReason>;
 
 /// The amount of a command, if it is in the currency of the account.
 pub fn amount_in(account: &Account, money: &Money) -> Moved {
-    match money.read() {
+    match money.read_in(account.currency) {
         Some((amount, currency)) if currency == account.currency => Ok(amount),
         _ => Err(RefuseReason::OtherCurrency),
     }

@@ -44,9 +44,9 @@ impl Deduct {
         advertiser_id: u64,
         original: Option<&'a Original>,
     ) -> Result<Result<Past<'a>, RefuseReason>, OperatorError> {
-        let known = original.and_then(|o| Some((o, o.amount.as_ref().and_then(Money::read)?)));
-        let Some((original, (amount, currency))) = known else {
-            return Ok(Err(RefuseReason::UnknownGuid));
+        let Some(original) = original else { return Ok(Err(RefuseReason::UnknownGuid)) };
+        let Some((amount, currency)) = original.amount.as_ref().and_then(Money::read) else {
+            return Ok(Err(RefuseReason::NotCharged));
         };
         let minute = Minute::of_ms(original.event_time_ms);
         let Some(guid) = Guid::parse(&original.guid) else { return Ok(Err(RefuseReason::UnknownGuid)) };
@@ -72,7 +72,7 @@ impl Deduct {
             Ok(past) => past,
             Err(reason) => return Ok(Err(reason)),
         };
-        let asked = match refund.amount.as_ref().map(Money::read) {
+        let asked = match refund.amount.as_ref().map(|money| money.read_in(past.currency)) {
             None => None,
             Some(Some((amount, currency))) if currency == past.currency => Some(amount),
             Some(_) => return Ok(Err(RefuseReason::OtherCurrency)),

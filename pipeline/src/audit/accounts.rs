@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use weir_operators::billing::{Due, Terms, model};
 use weir_operators::deduct::{Account, Campaign, CampaignId};
 use weir_proto::rpc::{self, command::Action};
-use weir_proto::{AccountOpen, Charge, EntryKind, Event, Nanos, Outcome, RefuseReason};
+use weir_proto::{AccountOpen, Charge, Currency, EntryKind, Event, Nanos, Outcome, RefuseReason};
 
 #[derive(Clone, Copy, Default)]
 struct Chain {
@@ -50,11 +50,15 @@ impl Accounts {
 
     /// A command was done; what it moved was told before.
     pub(super) fn done(&mut self, command: &rpc::Command) {
-        let amount = |money: &Option<rpc::Money>| money.as_ref().and_then(rpc::Money::read).map(|m| m.0.0);
+        let amount = |money: &Option<rpc::Money>| {
+            money.as_ref().and_then(|m| m.read_in(Currency::default())).map(|m| m.0.0)
+        };
         let chain = self.chains.entry(command.advertiser_id).or_default();
         match &command.action {
             Some(Action::Open(open)) => chain.credit_line = amount(&open.credit_line).unwrap_or(0),
-            Some(Action::CreditLine(line)) => chain.credit_line = line.read().map_or(0, |m| m.0.0),
+            Some(Action::CreditLine(line)) => {
+                chain.credit_line = line.read_in(Currency::default()).map_or(0, |m| m.0.0)
+            }
             Some(Action::Campaign(campaign)) => {
                 let terms = Terms {
                     price: amount(&campaign.price),

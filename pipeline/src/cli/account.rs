@@ -1,7 +1,7 @@
 //! `weir account`.
 
 use super::Failure;
-use super::holdings::{Holdings, list, show};
+use super::holdings::{list, show};
 use super::submit::{Sending, amount, currency, money};
 use crate::data_dir::DataDir;
 use clap::{Args, Subcommand};
@@ -141,37 +141,24 @@ pub(super) fn account(command: &AccountCommand) -> Result<(), Failure> {
     }
 }
 
-/// The currency given, or that of the account.
-pub(super) fn own_currency(
-    given: Option<Currency>,
-    advertiser: u64,
-    sending: &Sending,
-) -> Result<Currency, Failure> {
-    match given {
-        Some(currency) => Ok(currency),
-        None => Ok(Holdings::of(&DataDir::open(&sending.data_dir)?, advertiser)?.currency()),
-    }
-}
-
-fn each(amounts: &[Nanos], currency: Currency) -> Result<Vec<Money>, Failure> {
+fn each(amounts: &[Nanos], currency: Option<Currency>) -> Result<Vec<Money>, Failure> {
     amounts.iter().map(|amount| money(*amount, currency)).collect()
 }
 
 fn open(args: &OpenArgs) -> Result<(), Failure> {
-    let own = |amount: Nanos| money(amount, args.currency);
+    let own = |amount: Nanos| money(amount, Some(args.currency));
     let open = OpenAccount {
         balance: Some(own(args.balance)?),
         time_zone: args.time_zone.clone(),
         daily_budget: args.daily_budget.map(own).transpose()?,
         credit_line: args.credit_line.map(own).transpose()?,
-        low_balance: each(&args.low_balance, args.currency)?,
+        low_balance: each(&args.low_balance, Some(args.currency))?,
     };
     args.sending.submit(args.advertiser, Action::Open(open))
 }
 
 fn move_money(args: &AmountArgs, action: fn(Money) -> Action) -> Result<(), Failure> {
-    let currency = own_currency(args.currency, args.advertiser, &args.sending)?;
-    args.sending.submit(args.advertiser, action(money(args.amount, currency)?))
+    args.sending.submit(args.advertiser, action(money(args.amount, args.currency)?))
 }
 
 fn freeze(args: &OnlyArgs, frozen: bool) -> Result<(), Failure> {
@@ -179,10 +166,9 @@ fn freeze(args: &OnlyArgs, frozen: bool) -> Result<(), Failure> {
 }
 
 fn budget(args: &BudgetArgs) -> Result<(), Failure> {
-    let currency = own_currency(args.currency, args.advertiser, &args.sending)?;
     let budget = AccountBudget {
-        daily_budget: args.daily.map(|amount| money(amount, currency)).transpose()?,
-        low_balance: each(&args.low_balance, currency)?,
+        daily_budget: args.daily.map(|amount| money(amount, args.currency)).transpose()?,
+        low_balance: each(&args.low_balance, args.currency)?,
     };
     args.sending.submit(args.advertiser, Action::Budget(budget))
 }

@@ -1,7 +1,6 @@
 //! `weir campaign`.
 
 use super::Failure;
-use super::account::own_currency;
 use super::submit::{Sending, amount, currency, money};
 use clap::{Args, Subcommand};
 use weir_proto::rpc::Campaign;
@@ -75,8 +74,7 @@ fn minute(text: &str) -> Result<Minute, TimeError> {
 
 pub(super) fn campaign(command: &CampaignCommand) -> Result<(), Failure> {
     let CampaignCommand::Set(args) = command;
-    let currency = own_currency(args.currency, args.advertiser, &args.sending)?;
-    let own = |amount: Option<Nanos>| amount.map(|amount| money(amount, currency)).transpose();
+    let own = |amount: Option<Nanos>| amount.map(|amount| money(amount, args.currency)).transpose();
     let ms = |minute: Option<Minute>| minute.map_or(0, Minute::start_ms);
     let campaign = Campaign {
         campaign_id: args.campaign,

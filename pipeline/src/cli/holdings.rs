@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use weir_operators::deduct::{self, Account, Campaign, Spent};
 use weir_operators::partition;
-use weir_proto::{Currency, Minute, Nanos, StageId};
+use weir_proto::{Minute, Nanos, StageId};
 use weir_state::{Shared, Store};
 
 /// Block cache of the stores, in bytes.
@@ -29,11 +29,6 @@ impl Holdings {
     pub(super) fn of(dir: &DataDir, advertiser: u64) -> Result<Self, Failure> {
         let partition = partition::by_advertiser(advertiser, dir.partitions());
         Ok(Holdings(read(dir, Some(partition))?.remove(&advertiser)))
-    }
-
-    /// Its currency; that of accounts for which none was given if it is not open.
-    pub(super) fn currency(&self) -> Currency {
-        self.0.as_ref().map_or_else(Currency::default, |held| held.account.currency)
     }
 }
 

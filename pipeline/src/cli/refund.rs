@@ -1,7 +1,6 @@
 //! `weir refund`.
 
 use super::Failure;
-use super::account::own_currency;
 use super::refund_all::refund_all;
 use super::submit::{Sending, amount, money};
 use crate::tap::{From, Until};
@@ -54,7 +53,7 @@ pub(super) fn refund(args: &RefundArgs) -> Result<(), Failure> {
         return refund_all(args, filter);
     }
     let part = match args.amount {
-        Some(part) => Some(money(part, own_currency(None, args.advertiser, &args.sending)?)?),
+        Some(part) => Some(money(part, None)?),
         None => None,
     };
     let refund = Refund {

@@ -159,8 +159,13 @@ pub(super) fn currency(text: &str) -> Result<Currency, String> {
 }
 
 /// An amount for the wire.
-pub(super) fn money(amount: Nanos, currency: Currency) -> Result<Money, Failure> {
-    amount.to_wire(currency).map_err(Failure::usage)
+pub(super) fn money(amount: Nanos, currency: Option<Currency>) -> Result<Money, Failure> {
+    let mut money = amount.to_wire(currency.unwrap_or_default()).map_err(Failure::usage)?;
+    if currency.is_none() {
+        // Deduct knows that of the account.
+        money.currency_code.clear();
+    }
+    Ok(money)
 }
 
 /// How many of them, and why some were not done.

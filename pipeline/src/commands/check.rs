@@ -1,11 +1,11 @@
 //! Whether a command makes sense by itself. Whether it can be done is for deduct to decide.
 
 use crate::error::JobError;
-use jiff::tz::TimeZone;
+use weir_operators::deduct::zone;
 use weir_proto::rpc::command::Action;
 use weir_proto::rpc::reply::Status;
 use weir_proto::rpc::{self, Money};
-use weir_proto::{Billing, Command, Guid, MessageId, Nanos};
+use weir_proto::{Billing, Command, Currency, Guid, MessageId, Nanos};
 
 /// The longest command, in bytes.
 const MAX_BYTES: usize = 16 << 10;
@@ -50,11 +50,11 @@ fn invalid<T>(text: impl Into<String>) -> Result<T, JobError> {
 }
 
 fn readable(name: &str, money: &Money) -> Result<Nanos, JobError> {
-    match money.read() {
+    match money.read_in(Currency::default()) {
         Some((amount, _)) => Ok(amount),
         None => invalid(format!(
-            "{name} is no amount: it needs a currency_code of three capital letters such as EUR, and units and \
-             nanos of the same sign, with fewer than 1,000,000,000 nanos"
+            "{name} is no amount: it needs a currency_code of three capital letters such as EUR, or none, and units \
+             and nanos of the same sign, with fewer than 1,000,000,000 nanos"
         )),
     }
 }
@@ -85,8 +85,11 @@ fn check_open(open: &rpc::OpenAccount) -> Result<(), JobError> {
     let Some(balance) = &open.balance else {
         return invalid("the balance to open the account with is missing; it says the currency, too");
     };
+    if balance.currency_code.is_empty() {
+        return invalid("the balance needs a currency_code: it is that of the account for good");
+    }
     not_negative("balance", balance)?;
-    if !open.time_zone.is_empty() && TimeZone::get(&open.time_zone).is_err() {
+    if zone(&open.time_zone).is_none() {
         return invalid(format!(
             "the time zone {:?} is not known: give a name of IANA such as Europe/Berlin",
             open.time_zone
@@ -96,7 +99,8 @@ fn check_open(open: &rpc::OpenAccount) -> Result<(), JobError> {
     optional("credit_line", open.credit_line.as_ref(), not_negative)?;
     open.low_balance.iter().try_for_each(|m| readable("low_balance", m).map(drop))?;
     let others = open.daily_budget.iter().chain(&open.credit_line).chain(&open.low_balance);
-    match others.map(|m| &m.currency_code).find(|code| **code != balance.currency_code) {
+    let named = others.map(|m| &m.currency_code).filter(|code| !code.is_empty());
+    match named.into_iter().find(|code| **code != balance.currency_code) {
         Some(code) => {
             let own = &balance.currency_code;
             invalid(format!("an account has one currency: the balance is in {own}, another amount in {code}"))
@@ -166,7 +170,7 @@ fn check_reply(reply: &rpc::Reply) -> Result<(), JobError> {
     if reply.scale > MAX_SCALE {
         return invalid(format!("scale is {}: an amount has at most {MAX_SCALE} decimals", reply.scale));
     }
-    if weir_proto::Currency::parse(&reply.currency_code).is_none() {
+    if Currency::parse(&reply.currency_code).is_none() {
         return invalid(format!("{:?} is no currency such as EUR", reply.currency_code));
     }
     check_reason(&reply.reason)

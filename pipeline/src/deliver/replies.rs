@@ -73,7 +73,8 @@ impl Reply {
             reason: self.reason.clone(),
             original: None,
         };
-        let key = format!("reply:{}:{name}", self.id);
+        // As `weir reply` has it, so that both may hand in the same.
+        let key = format!("reply/{}/{name}", self.id);
         Ok(Some(rpc::Command { key, action: Some(Action::Reply(reply)), ..rpc::Command::default() }))
     }
 }
@@ -123,7 +124,7 @@ mod tests {
         assert_eq!((&answers[0], &answers[2]), (&Answer::Accepted, &Answer::Accepted));
         assert_eq!(answers[1], Answer::Failed("failed: busy".to_owned()));
         assert!(matches!(&answers[3], Answer::Failed(reason) if reason.contains("no scale")));
-        assert_eq!(*taken.lock().unwrap(), ["reply:charges/1/0/2:insufficient_funds"]);
+        assert_eq!(*taken.lock().unwrap(), ["reply/charges/1/0/2/insufficient_funds"]);
         assert!(read("ok").is_err());
     }
 }
