@@ -21,6 +21,8 @@ pub enum Mood {
     Fails(u16),
     /// It calls every batch wrong that holds this guid: 400.
     Dislikes(String),
+    /// It takes every batch and says this status of each record, with the amount in thousandths of the unit.
+    Says(&'static str),
     /// It takes the request and does not answer.
     Hangs,
     /// It does not listen: connections are refused.
@@ -129,23 +131,27 @@ fn answer(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         std::thread::sleep(POLL);
     }
     let (status, text) = take(&body, key, &mut lock(state));
+    let kind = if status == 200 && !text.is_empty() { "application/x-ndjson" } else { "text/plain" };
     let mut stream = reader.into_inner();
     write!(
         stream,
-        "HTTP/1.1 {status} So\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
+        "HTTP/1.1 {status} So\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
         text.len()
     )
 }
 
-fn take(body: &[u8], key: String, state: &mut State) -> (u16, &'static str) {
+fn take(body: &[u8], key: String, state: &mut State) -> (u16, String) {
     let lines = body.split(|b| *b == b'\n').filter(|line| !line.is_empty());
     let records: Vec<Value> = lines.map(|line| serde_json::from_slice(line).unwrap()).collect();
     let (status, text) = match &state.mood {
-        Mood::Accepts => (200, ""),
-        Mood::Fails(status) => (*status, "not now"),
-        Mood::Dislikes(guid) if records.iter().any(|r| r["guid"] == **guid) => (400, "no such contract\n"),
-        Mood::Dislikes(_) => (200, ""),
-        Mood::Hangs | Mood::Down | Mood::Ended => (503, "going down"),
+        Mood::Accepts => (200, String::new()),
+        Mood::Says(status) => (200, records.iter().map(|record| reply(record, status)).collect()),
+        Mood::Fails(status) => (*status, "not now".to_owned()),
+        Mood::Dislikes(guid) if records.iter().any(|r| r["guid"] == **guid) => {
+            (400, "no such contract\n".to_owned())
+        }
+        Mood::Dislikes(_) => (200, String::new()),
+        Mood::Hangs | Mood::Down | Mood::Ended => (503, "going down".to_owned()),
     };
     state.requests.push((status, records.len(), key));
     if status == 200 {
@@ -155,4 +161,15 @@ fn take(body: &[u8], key: String, state: &mut State) -> (u16, &'static str) {
         }
     }
     (status, text)
+}
+
+/// What is said of a record, its amount echoed with a scale of 3.
+fn reply(record: &Value, status: &str) -> String {
+    let (amount, scale) = (record["amount"].as_i64().unwrap(), record["scale"].as_u64().unwrap());
+    assert_eq!(scale, 9, "{record}");
+    let reply = serde_json::json!({
+        "id": record["id"], "status": status, "amount": amount / 1_000_000, "scale": 3,
+        "currency": record["currency"], "reason": "as the test wants it",
+    });
+    format!("{reply}\n")
 }

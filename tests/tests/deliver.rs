@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use weir_tests::{
-    Ad, LongRun, Mood, Scratch, Sink, Weir, accounts_csv, clicks, count, free_port, metric, now_ms, tap, weir,
+    Ad, LongRun, Mood, Scratch, Sink, Weir, accounts_csv, ask, ask_json, clicks, count, free_port, metric,
+    now_ms, tap, weir,
 };
 
+/// Nanos in a unit.
+const UNIT: i64 = 1_000_000_000;
 const QUICK: &str = "timeout = \"500ms\"\nmax_attempts = 1000\nbackoff = \"50ms\"\nbackoff_max = \"400ms\"\n";
 
 #[test]
@@ -231,6 +234,48 @@ impl Run {
         wait_for(&format!("{records} records"), || self.sink.taken().len() >= records);
         assert_eq!(self.sink.taken().len(), records);
     }
+}
+
+/// A known bug of other systems: 1000 on the account, one impression at 2, sent as 2000 thousandths; the
+/// failed reply echoes 2000, which is put back as units: 2998.
+#[test]
+fn no_reply_puts_back_what_it_echoes() {
+    let mut run = Run::new("replies", Mood::Says("failed"), QUICK);
+    let impression = Ad::impression(7, now_ms()).paid_by(9).priced(2_000_000_000_u64);
+    run.job.start();
+    let open = ["account", "open", "9", "--balance", "1000", "--currency", "USD"];
+    let opened: Value = ask_json(run.job.data_dir(), &open);
+    assert_eq!(opened["balance_after_nanos"], UNIT * 1000, "{opened}");
+    run.append(vec![impression.line()]);
+    run.job.settle();
+    let dir = run.job.data_dir().to_owned();
+    let ends_at = |units: i64| {
+        // What changes nothing is answered with the balance of now.
+        let key = format!("look-{units}-{}", now_ms());
+        let told: Value = ask_json(&dir, &["account", "unfreeze", "9", "--key", &key]);
+        assert_eq!(told["balance_after_nanos"], UNIT * units, "{told}");
+    };
+    wait_for("some failed replies", || count("retry", &dir).unwrap_or(0) > 5);
+    ends_at(998);
+    run.sink.set(Mood::Says("insufficient_funds"));
+    wait_for("the arrears", || count("notices", &dir).unwrap_or(0) > 0);
+    wait_for("all to be finished", || offsets(&dir).iter().all(Standing::is_finished));
+    ends_at(998);
+    let id = run.sink.taken().into_iter().find(|(_, r)| r["guid"] == impression.guid.as_str()).unwrap().0;
+    let reverse = |amount: &str, scale: &str| {
+        let words = ["reply", &id, "--status", "reverse", "--amount", amount, "--scale", scale];
+        let key = format!("{amount}/{scale}/{}", now_ms());
+        ask(&dir, &[&words[..], &["--currency", "USD", "--key", &key]].concat())
+    };
+    for (amount, scale) in [("2000", "0"), ("2", "3"), ("2000", "4")] {
+        reverse(amount, scale).refused(&[1], &["amount"]);
+        ends_at(998);
+    }
+    reverse("2000", "3").ok();
+    ends_at(1000);
+    reverse("2", "0").refused(&[1], &["refunded"]);
+    ends_at(1000);
+    run.job.stop("TERM");
 }
 
 /// Where the task that delivers a partition stands.
