@@ -169,7 +169,7 @@ fn neither_side_loses_or_doubles_anything_when_it_is_killed() {
 
 #[test]
 fn a_database_that_is_away_holds_nothing_up() {
-    let server = Postgres::new();
+    let server = Postgres::stopped();
     let mut run = Run::new("away", &server.url(OWNER));
     run.append(clicks(0..500));
     run.job.start();
@@ -200,7 +200,7 @@ fn a_database_that_is_away_holds_nothing_up() {
 
 #[test]
 fn what_is_not_written_stays_in_the_log() {
-    let server = Postgres::new();
+    let server = Postgres::stopped();
     let mut run = Run::new("kept", &server.url(OWNER));
     run.job.set_partitions(1);
     run.job.configure(
