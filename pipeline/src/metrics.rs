@@ -132,8 +132,9 @@ fn observe_delivery(deliveries: &Deliveries) {
 }
 
 fn observe_ledger(ledger: &Ledger) {
-    counter!(LEDGER_ENTRIES).absolute(ledger.entries());
-    counter!(LEDGER_CONFLICTS).absolute(ledger.conflicts());
+    let (entries, conflicts) = ledger.counts();
+    counter!(LEDGER_ENTRIES).absolute(entries);
+    counter!(LEDGER_CONFLICTS).absolute(conflicts);
     gauge!(LEDGER_LAG).set(ledger.lag() as f64);
     gauge!(LEDGER_CONNECTED).set(if ledger.is_connected() { 1.0 } else { 0.0 });
 }

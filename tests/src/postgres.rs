@@ -27,7 +27,7 @@ pub struct Postgres {
 impl Postgres {
     /// Makes a cluster; does not start it.
     #[track_caller]
-    pub fn new() -> Self {
+    pub fn stopped() -> Self {
         let home = tempfile::Builder::new().prefix("weir-postgres-").tempdir().unwrap();
         let is_root = stdout(Command::new("id").arg("-u")) == "0";
         let number = |of: &str| -> u32 { stdout(Command::new("id").args([of, USER])).parse().unwrap() };
@@ -46,7 +46,7 @@ impl Postgres {
     /// The same, started, with its database.
     #[track_caller]
     pub fn started() -> Self {
-        let this = Self::new();
+        let this = Self::stopped();
         this.start();
         this.create();
         this

@@ -94,7 +94,7 @@ fn unknown_keys() {
     assert_eq!(
         refused(text),
         "weir.toml:1: unknown key `partitons` at the top of the file; did you mean `partitions`?\n\
-         weir.toml:2: unknown key `speed` at the top of the file; remove it or use one of `data_dir`, `partitions`, `threads`, `source`, `accounts`, `listen`, `time`, `checkpoints`, `anti_brush`, `anti_fraud`, `state`, `log`, `deliver`.\n\
+         weir.toml:2: unknown key `speed` at the top of the file; remove it or use one of `data_dir`, `partitions`, `threads`, `source`, `accounts`, `listen`, `time`, `checkpoints`, `anti_brush`, `anti_fraud`, `state`, `log`, `deliver`, `ledger`.\n\
          weir.toml:4: unknown key `max-ahead` in [time]; did you mean `max_ahead`?\n\
          weir.toml:5: unknown key `threads` in [time]; it belongs at the top of the file, before the first section.\n\
          weir.toml:6: unknown section [x] in [time]; remove it or use one of `clock`, `allowed_lateness`, `max_ahead`, `dedup_retention`.\n\

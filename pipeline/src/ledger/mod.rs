@@ -127,12 +127,8 @@ impl Ledger {
         self.readings().len() as u32
     }
 
-    fn connected(&self) {
-        self.is_connected.store(true, Ordering::Release);
-    }
-
-    fn disconnected(&self) {
-        self.is_connected.store(false, Ordering::Release);
+    fn connected(&self, is_connected: bool) {
+        self.is_connected.store(is_connected, Ordering::Release);
     }
 
     /// The database was asked.
@@ -182,14 +178,9 @@ impl Ledger {
         self.is_connected.load(Ordering::Acquire)
     }
 
-    /// Entries written since the start of the process.
-    pub fn entries(&self) -> u64 {
-        self.entries.load(Ordering::Relaxed)
-    }
-
-    /// Outcomes that the database has refused, since the start of the process.
-    pub fn conflicts(&self) -> u64 {
-        self.conflicts.load(Ordering::Relaxed)
+    /// Since the start of the process: entries written, and outcomes that the database has refused.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.entries.load(Ordering::Relaxed), self.conflicts.load(Ordering::Relaxed))
     }
 
     /// Published records that are not in the database.

@@ -18,7 +18,7 @@ pub async fn work(ledger: &Ledger, settings: &Settings) {
     let mut backoff = BACKOFF.0;
     let mut said = String::new();
     while let Err(error) = write_all(ledger, settings, &mut said, &mut backoff).await {
-        ledger.disconnected();
+        ledger.connected(false);
         let text = error.to_string();
         // Once for each trouble, not for each try.
         if text != said {
@@ -52,7 +52,7 @@ async fn write_all(
     let found = session.readings(ledger.partitions()).await?;
     let mut reader = Reader::open(&settings.log, &settings.registry, &found)?;
     ledger.stands_at(found);
-    ledger.connected();
+    ledger.connected(true);
     if !std::mem::take(said).is_empty() {
         tracing::info!("the ledger database can be written to again: catching up");
     }
