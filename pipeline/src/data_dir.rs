@@ -23,7 +23,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use weir_proto::{Producer, StageId, TaskId};
-use weir_state::CheckpointDir;
+use weir_state::{CheckpointDir, remove_all, sum_of_json};
 
 const FORMAT: u32 = 1;
 const CUT: &str = "cut.json";
@@ -175,7 +175,7 @@ impl DataDir {
         let path = self.state(generation).join(CUT);
         let text = fs::read(&path).map_err(JobError::io("read", &path))?;
         let sealed: Option<SealedCut> = serde_json::from_slice(&text).ok();
-        let whole = sealed.filter(|s| s.crc32c == checksum(&s.cut));
+        let whole = sealed.filter(|s| s.crc32c == sum_of_json(&s.cut));
         whole.map(|s| s.cut).ok_or_else(|| JobError::Control {
             path,
             problem: "is damaged. Restore the file from a backup, or drop the generation".to_owned(),
@@ -194,7 +194,7 @@ impl DataDir {
             self.checkpoints().restore(manifest, &unfinished.join(manifest.task.task().to_string()))?;
         }
         let path = unfinished.join(CUT);
-        let sealed = SealedCut { crc32c: checksum(cut), cut: cut.clone() };
+        let sealed = SealedCut { crc32c: sum_of_json(cut), cut: cut.clone() };
         fs::write(&path, serde_json::to_vec(&sealed).unwrap_or_default())
             .map_err(JobError::io("write", &path))?;
         for path in [&path, &unfinished] {
@@ -208,7 +208,7 @@ impl DataDir {
     /// Deletes what a generation has but its topics.
     pub fn remove_generation(&self, generation: u32) -> Result<(), JobError> {
         self.checkpoints().remove_generation(generation)?;
-        remove_all(&self.state(generation))
+        Ok(remove_all(&self.state(generation))?)
     }
 
     /// Deletes the stores of a generation but those of some stages. The cut stays: others may go back to
@@ -239,18 +239,6 @@ impl DataDir {
 struct SealedCut {
     crc32c: u32,
     cut: Cut,
-}
-
-fn checksum(cut: &Cut) -> u32 {
-    // Writing plain data into memory cannot fail.
-    crc32c::crc32c(&serde_json::to_vec(cut).unwrap_or_default())
-}
-
-fn remove_all(dir: &Path) -> Result<(), JobError> {
-    match fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(JobError::io("remove", dir)(e)),
-        _ => Ok(()),
-    }
 }
 
 fn create_settings(root: &Path, path: &Path, partitions: u32) -> Result<(), JobError> {

@@ -189,10 +189,9 @@ impl Fleet {
         self.live.set(self.statuses_of(&stages));
     }
 
-    /// Lets go of the tasks of a generation, from a stage on.
-    pub fn remove(&self, scheduler: &Scheduler, id: u32, from: StageId) -> Result<(), JobError> {
-        let which = |task: Producer| task.generation == id && task.stage >= from;
-        for task in scheduler.remove(which) {
+    /// Lets go of tasks.
+    pub fn remove(&self, scheduler: &Scheduler, which: impl Fn(Producer) -> bool) -> Result<(), JobError> {
+        for task in scheduler.remove(&which) {
             task.store().flush()?;
         }
         self.statuses().retain(|s| !which(s.task));

@@ -14,6 +14,7 @@ use weir_operators::Rules;
 use weir_operators::anti_brush::Lists;
 use weir_operators::bots::BotList;
 use weir_operators::networks::Networks;
+use weir_state::sum_of_json;
 
 /// Rules and what they refer to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -75,7 +76,7 @@ impl RuleSet {
             return Ok(());
         }
         fs::create_dir_all(dir).map_err(JobError::io("create", dir))?;
-        let sealed = Sealed { crc32c: self.checksum(), rules: self.clone() };
+        let sealed = Sealed { crc32c: sum_of_json(self), rules: self.clone() };
         let text = serde_json::to_vec_pretty(&sealed).unwrap_or_default();
         let temporary = path.with_extension("new");
         fs::write(&temporary, text).map_err(JobError::io("write", &temporary))?;
@@ -89,17 +90,14 @@ impl RuleSet {
         let path = path(dir, fingerprint);
         let text = fs::read(&path).map_err(JobError::io("read", &path))?;
         let sealed: Option<Sealed> = serde_json::from_slice(&text).ok();
-        let whole = sealed.filter(|s| s.crc32c == s.rules.checksum() && s.rules.fingerprint() == fingerprint);
+        let whole =
+            sealed.filter(|s| s.crc32c == sum_of_json(&s.rules) && s.rules.fingerprint() == fingerprint);
         let mut set = whole.map(|s| s.rules).ok_or_else(|| JobError::Control {
             path: path.clone(),
             problem: "is damaged. Restore the file from a backup".to_owned(),
         })?;
         (set.rules.hot_minutes, set.rules.hot_entries) = (like.hot_minutes, like.hot_entries);
         Ok(set)
-    }
-
-    fn checksum(&self) -> u32 {
-        crc32c::crc32c(&serde_json::to_vec(self).unwrap_or_default())
     }
 }
 

@@ -153,7 +153,7 @@ impl CheckpointDir {
         let parent = self.minute_dir(meta.task.generation, meta.last_tick);
         fs::create_dir_all(&parent).map_err(StateError::io("create", &parent))?;
         let unfinished = target.with_extension("unfinished");
-        remove_all(&unfinished)?;
+        files::remove_all(&unfinished)?;
         store.checkpoint(&unfinished)?;
         let (manifest, sums) = (Manifest::of(meta), self.sums.clone());
         Ok(Some(Unfinished { dir: unfinished, target, parent, manifest, sums }))
@@ -187,10 +187,12 @@ impl CheckpointDir {
             Err(e) => return Err(StateError::io("read", &path)(e)),
         };
         match serde_json::from_slice::<Sealed>(&text) {
-            Ok(sealed) if sealed.crc32c == checksum(&sealed.manifest) => match sealed.manifest.format {
-                FORMAT => Ok(Some(sealed.manifest)),
-                _ => Err(StateError::Format { path, what: "a checkpoint manifest" }),
-            },
+            Ok(sealed) if sealed.crc32c == files::sum_of_json(&sealed.manifest) => {
+                match sealed.manifest.format {
+                    FORMAT => Ok(Some(sealed.manifest)),
+                    _ => Err(StateError::Format { path, what: "a checkpoint manifest" }),
+                }
+            }
             _ => Err(StateError::Damaged { path, problem: "its checksum is wrong" }),
         }
     }
@@ -201,7 +203,7 @@ impl CheckpointDir {
         let from = self.path(manifest.task, manifest.minute);
         files::verify(&from, &manifest.files)?;
         let unfinished = to.with_extension("restoring");
-        remove_all(&unfinished)?;
+        files::remove_all(&unfinished)?;
         files::link(&from, &manifest.files, &unfinished)?;
         fs::rename(&unfinished, to).map_err(StateError::io("rename", &unfinished))
     }
@@ -218,12 +220,12 @@ impl CheckpointDir {
 
     /// Deletes the checkpoints of a minute in a generation.
     pub fn remove(&self, generation: u32, minute: Minute) -> Result<(), StateError> {
-        remove_all(&self.minute_dir(generation, minute))
+        files::remove_all(&self.minute_dir(generation, minute))
     }
 
     /// Deletes all checkpoints of a generation.
     pub fn remove_generation(&self, generation: u32) -> Result<(), StateError> {
-        remove_all(&self.root.join(generation.to_string()))
+        files::remove_all(&self.root.join(generation.to_string()))
     }
 }
 
@@ -247,20 +249,8 @@ impl Unfinished {
     }
 }
 
-fn remove_all(dir: &Path) -> Result<(), StateError> {
-    match fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StateError::io("remove", dir)(e)),
-        _ => Ok(()),
-    }
-}
-
-fn checksum(manifest: &Manifest) -> u32 {
-    // Writing plain data into memory cannot fail.
-    crc32c::crc32c(&serde_json::to_vec(manifest).unwrap_or_default())
-}
-
 fn write_manifest(path: &Path, manifest: Manifest) -> Result<(), StateError> {
-    let sealed = Sealed { crc32c: checksum(&manifest), manifest };
+    let sealed = Sealed { crc32c: files::sum_of_json(&manifest), manifest };
     let text = serde_json::to_vec_pretty(&sealed).unwrap_or_default();
     fs::write(path, text).map_err(StateError::io("write", path))?;
     File::open(path).and_then(|f| f.sync_all()).map_err(StateError::io("sync", path))

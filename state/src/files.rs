@@ -113,3 +113,17 @@ pub(crate) fn link(from: &Path, sums: &[FileSum], to: &Path) -> Result<(), State
 pub(crate) fn sync_dir(path: &Path) -> Result<(), StateError> {
     File::open(path).and_then(|f| f.sync_all()).map_err(StateError::io("sync", path))
 }
+
+/// CRC-32C of a value as JSON, to be written beside it.
+pub fn sum_of_json(value: &impl serde::Serialize) -> u32 {
+    // Writing plain data into memory cannot fail.
+    crc32c::crc32c(&serde_json::to_vec(value).unwrap_or_default())
+}
+
+/// Deletes a directory with all that is in it, if it is there.
+pub fn remove_all(dir: &Path) -> Result<(), StateError> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StateError::io("remove", dir)(e)),
+        _ => Ok(()),
+    }
+}

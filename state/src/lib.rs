@@ -16,7 +16,7 @@ pub mod versioned;
 
 pub use checkpoint::{CheckpointDir, Manifest, Retention, Unfinished};
 pub use error::StateError;
-pub use files::FileSum;
+pub use files::{FileSum, remove_all, sum_of_json};
 pub use identity::{Identity, IdentityTable};
 pub use meta::{Mark, OutputMeta, Tally, TaskMeta};
 pub use minute_table::{MinuteTable, MinuteTableOptions};

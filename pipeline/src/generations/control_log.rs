@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use weir_proto::{Minute, StageId, Topic};
+use weir_state::sum_of_json;
 
 /// A generation, as it was begun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,7 +106,8 @@ impl ControlLog {
         };
         let (mut entries, mut whole) = (Vec::new(), 0);
         for (number, line) in text.split_inclusive(|b| *b == b'\n').enumerate() {
-            let parsed = serde_json::from_slice::<Line>(line).ok().filter(|l| l.crc32c == checksum(&l.entry));
+            let parsed =
+                serde_json::from_slice::<Line>(line).ok().filter(|l| l.crc32c == sum_of_json(&l.entry));
             match parsed {
                 Some(line_) if line.ends_with(b"\n") => entries.push(line_.entry),
                 _ if whole as usize + line.len() == text.len() && !line.ends_with(b"\n") => break,
@@ -123,7 +125,7 @@ impl ControlLog {
         let mut file =
             OpenOptions::new().create(true).append(true).open(&self.path).map_err(error("open"))?;
         file.set_len(whole).map_err(error("cut"))?;
-        let line = Line { crc32c: checksum(entry), entry: entry.clone() };
+        let line = Line { crc32c: sum_of_json(entry), entry: entry.clone() };
         let mut text = serde_json::to_vec(&line).unwrap_or_default();
         text.push(b'\n');
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(error("write"))?;
@@ -137,11 +139,6 @@ impl ControlLog {
             problem: format!("line {line} is damaged. Restore the file from a backup"),
         }
     }
-}
-
-fn checksum(entry: &Entry) -> u32 {
-    // Writing plain data into memory cannot fail.
-    crc32c::crc32c(&serde_json::to_vec(entry).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ impl Promotion {
     pub fn give_up(&self, id: u32) -> Result<(), JobError> {
         let generation = self.registry.check_droppable(id)?;
         self.registry.decide(&Entry::Dropped { generation: id })?;
-        self.fleet.remove(&self.scheduler, id, generation.from)?;
+        self.fleet.remove(&self.scheduler, |t| t.generation == id && t.stage >= generation.from)?;
         self.fleet.delete(id, generation.from)?;
         self.go_on();
         Ok(())
@@ -160,14 +160,7 @@ impl Promotion {
         self.registry.decide(&Entry::Ended { generation: id, ends })?;
         let judged = self.registry.runs(id, StageId::AntiFraud);
         self.inlets.iter().for_each(|inlet| inlet.go_on_in(judged));
-        for (stage, generation) in predecessors {
-            let stage = stage.id;
-            let gone = move |t: Producer| t.generation == generation && t.stage == stage;
-            for task in self.scheduler.remove(gone) {
-                task.store().flush()?;
-            }
-            self.fleet.statuses().retain(|s| !gone(s.task));
-        }
+        self.fleet.remove(&self.scheduler, ours)?;
         self.scheduler.publish(|task| task.generation == id);
         self.fleet.set_live();
         tracing::info!("generation {id} has taken over at {at}");

@@ -92,7 +92,6 @@ async fn insert(transaction: &Transaction<'_>, rows: u64, text: Vec<u8>) -> Resu
     let mut sink = pin!(transaction.copy_in::<_, Bytes>("COPY staged FROM STDIN").await?);
     sink.send(text.into()).await?;
     sink.finish().await?;
-    transaction.batch_execute(statements::CURRENCIES).await?;
     let entries = transaction.query_one(statements::ENTRIES, &[]).await?.get::<_, i64>(0) as u64;
     // What was written before, but not known to be, is there under the same id.
     let conflicts = if entries < rows { transaction.execute(statements::CONFLICTS, &[]).await? } else { 0 };

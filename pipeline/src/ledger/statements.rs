@@ -15,13 +15,6 @@ pub const PUT_READINGS: &str = "INSERT INTO weir.position AS p \
     next_seq = excluded.next_seq, behind = excluded.behind, adjustments = excluded.adjustments \
     WHERE (p.*) IS DISTINCT FROM (excluded.*)";
 
-/// An adjustment whose outcomes the log has let go of has the currency of what it corrects, or of any other
-/// entry of the account, which has only one; XXX, by ISO 4217 no currency, if the ledger does not know it.
-pub const CURRENCIES: &str = "UPDATE staged s SET currency = coalesce( \
-    (SELECT e.currency FROM weir.entries e WHERE e.id = s.corrects), \
-    (SELECT e.currency FROM weir.entries e WHERE e.advertiser_id = s.advertiser_id AND e.outcome = 'charged' LIMIT 1), \
-    'XXX') WHERE currency IS NULL";
-
 /// Entries with their postings; answers how many entries were not there before.
 pub const ENTRIES: &str = "WITH fresh AS ( \
         INSERT INTO weir.entries (id, kind, outcome, reason, billing, guid, advertiser_id, campaign_id, ad_id, \
