@@ -113,7 +113,7 @@ fn add(partner: &mut Partner, columns: &Columns, record: &csv::StringRecord) -> 
         kind,
     };
     let amount: Nanos = text(columns.amount).parse().map_err(|e: weir_proto::AmountError| e.to_string())?;
-    let currency = columns.currency.map(|at| text(at)).filter(|code| !code.is_empty());
+    let currency = columns.currency.map(text).filter(|code| !code.is_empty());
     let currency = currency
         .map(|code| Currency::parse(code).ok_or_else(|| format!("{code:?} is no currency such as EUR")));
     let figure = partner.figures.entry(key).or_default();
