@@ -135,9 +135,9 @@ impl Books {
             found.push(format!("{} events came in, {accounted} have an outcome", s.events));
         }
         found.extend(self.advertisers().filter_map(|(id, entry, account)| difference(id, &entry, account)));
-        let overdrawn = self.accounts.iter().filter(|(_, a)| a.balance < 0);
+        let overdrawn = self.accounts.iter().filter(|(_, a)| a.balance < a.credit_line.saturating_neg());
         found.extend(
-            overdrawn.map(|(id, a)| format!("advertiser {id}: the balance {} is negative", Nanos(a.balance))),
+            overdrawn.map(|(id, a)| format!("advertiser {id}: the balance {} is below its credit line", Nanos(a.balance))),
         );
         found
     }
