@@ -1,6 +1,8 @@
 //! Amounts. Inside Weir an amount is a count of nanos: billionths of the currency unit of the
 //! account. On the wire it is `weir.v1.Money`, the shape of `google.type.Money`.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::float_arithmetic))]
+
 use crate::rpc;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -25,7 +27,8 @@ impl Nanos {
 
     /// From millionths of the unit.
     pub fn from_micros(micros: u64) -> Self {
-        Nanos(i128::from(micros) * 1_000)
+        // 64 bits times a thousand fit.
+        Nanos(i128::from(micros).saturating_mul(1_000))
     }
 
     /// The price of one impression at a price in micros per thousand impressions: exact in nanos.
@@ -121,7 +124,8 @@ impl FromStr for Nanos {
         }
         let units: i64 = units.parse().map_err(|_| error())?;
         let decimals: i128 = format!("{decimals:0<9}").parse().map_err(|_| error())?;
-        Ok(Nanos(sign * (i128::from(units) * Self::PER_UNIT + decimals)))
+        let nanos = i128::from(units).checked_mul(Self::PER_UNIT).and_then(|n| n.checked_add(decimals));
+        nanos.and_then(|n| n.checked_mul(sign)).map(Nanos).ok_or_else(error)
     }
 }
 
@@ -137,12 +141,13 @@ impl Nanos {
 
     /// From a count of 10^-scale of the unit: exact, or nothing.
     pub fn from_scaled(amount: i64, scale: u32) -> Option<Self> {
-        let (amount, per) = (i128::from(amount), |n: u32| 10i128.checked_pow(n));
+        let (amount, per) = (i128::from(amount), |n: Option<u32>| 10i128.checked_pow(n?));
         match scale {
-            0..=9 => amount.checked_mul(per(9 - scale)?).map(Nanos),
+            0..=9 => amount.checked_mul(per(9u32.checked_sub(scale))?).map(Nanos),
             _ => {
-                let divisor = per(scale - 9)?;
-                (amount % divisor == 0).then(|| Nanos(amount / divisor))
+                let divisor = per(scale.checked_sub(9))?;
+                let is_whole = amount.checked_rem(divisor) == Some(0);
+                amount.checked_div(divisor).filter(|_| is_whole).map(Nanos)
             }
         }
     }
@@ -161,14 +166,15 @@ impl rpc::Money {
     pub fn read(&self) -> Option<(Nanos, Currency)> {
         let (units, nanos) = (i128::from(self.units), i128::from(self.nanos));
         let fits = nanos.abs() < Nanos::PER_UNIT && (units == 0 || nanos == 0 || (units < 0) == (nanos < 0));
-        let amount = Nanos(units * Nanos::PER_UNIT + nanos);
-        Currency::parse(&self.currency_code).filter(|_| fits).map(|currency| (amount, currency))
+        let amount = units.checked_mul(Nanos::PER_UNIT)?.checked_add(nanos)?;
+        Currency::parse(&self.currency_code).filter(|_| fits).map(|currency| (Nanos(amount), currency))
     }
 }
 
 impl Sum for Nanos {
     fn sum<I: Iterator<Item = Nanos>>(amounts: I) -> Nanos {
-        Nanos(amounts.map(|n| n.0).sum())
+        // Sums of what was checked; one that does not fit must not wrap.
+        Nanos(amounts.fold(0, |sum, n| n.0.saturating_add(sum)))
     }
 }
 
@@ -176,8 +182,9 @@ impl fmt::Display for Nanos {
     /// Units and all nine decimals: no digit is hidden.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
-        let (per, abs) = (Self::PER_UNIT.unsigned_abs(), self.0.unsigned_abs());
-        write!(f, "{sign}{}.{:09}", abs / per, abs % per)
+        const PER: u128 = Nanos::PER_UNIT.unsigned_abs();
+        let abs = self.0.unsigned_abs();
+        write!(f, "{sign}{}.{:09}", abs / PER, abs % PER)
     }
 }
 
