@@ -53,7 +53,7 @@ impl DailyBooks {
     /// Adds what changed to the journal, or all changes to the rows.
     pub(super) fn stage(&mut self, store: &Store, commit: &mut Commit) -> Result<(), StateError> {
         let (rows, written) = (self.index.len(), self.pages.written());
-        if rows < MANY && (written < FEW || written < rows * PER_ROW) {
+        if rows < MANY && (written < FEW || written < rows.saturating_mul(PER_ROW)) {
             self.pages.stage(commit);
             return Ok(());
         }

@@ -36,7 +36,8 @@ impl Entry {
     pub(super) fn add(&mut self, charge: &Charge<'_>) -> Result<(), MoneyError> {
         let (amount, kind) = (charge.amount, charge.kind);
         if let Outcome::Refused(reason) = charge.outcome {
-            self.refused[reason as usize] += 1;
+            let count = &mut self.refused[reason as usize];
+            *count = count.saturating_add(1);
             if kind.is_revenue() && amount > Nanos::ZERO {
                 add(&mut self.lost, amount)?;
             }
@@ -55,7 +56,7 @@ impl Entry {
             _ if amount < Nanos::ZERO => (&mut self.credits, &mut self.credited, given()?),
             _ => (&mut self.charges, &mut self.charged, amount),
         };
-        *count += 1;
+        *count = count.saturating_add(1);
         add(sum, amount)
     }
 

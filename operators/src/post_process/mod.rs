@@ -15,6 +15,8 @@
 //! hold the new outcomes. What is posted to `adjustments` then is not folded here: it is the same
 //! difference once more, told to those who were told the old outcomes, and adding it would count it twice.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::float_arithmetic))]
+
 pub mod daily;
 mod entry;
 mod notices;

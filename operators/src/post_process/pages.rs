@@ -49,8 +49,8 @@ impl Pages {
 
     /// Whether all keys of the page were known.
     fn replay(&mut self, page: &Page) -> bool {
-        self.pages += 1;
-        self.written += page.changes.len();
+        self.pages = self.pages.saturating_add(1);
+        self.written = self.written.saturating_add(page.changes.len());
         self.changes.extend(page.keys.iter().map(|key| (*key, Row::default())));
         self.known = self.changes.len();
         page.changes.iter().all(|(at, row)| {
@@ -71,9 +71,10 @@ impl Pages {
 
     /// Begins the change of a key; its number.
     pub(super) fn push(&mut self, key: RowKey) -> u32 {
+        let at = self.changes.len() as u32;
         self.changes.push((key, Row::default()));
         self.is_touched.push(false);
-        self.changes.len() as u32 - 1
+        at
     }
 
     /// A change that is to be written.
@@ -92,8 +93,8 @@ impl Pages {
         let keys = self.changes[self.known..].iter().map(|(key, _)| *key).collect();
         let changes = self.touched.iter().map(|at| (*at, self.changes[*at as usize].1)).collect();
         commit.put(PAGES, &self.pages.to_be_bytes(), &versioned::encode(VERSION, &Page { keys, changes }));
-        self.pages += 1;
-        self.written += self.touched.len();
+        self.pages = self.pages.saturating_add(1);
+        self.written = self.written.saturating_add(self.touched.len());
         self.known = self.changes.len();
         self.touched.drain(..).for_each(|at| self.is_touched[at as usize] = false);
     }

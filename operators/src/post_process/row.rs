@@ -105,9 +105,9 @@ impl Row {
     /// Adds another one of the same key.
     pub fn add(&mut self, other: &Row) -> Result<(), MoneyError> {
         let sum = |a, b| Nanos(a).checked_add(Nanos(b)).map(|sum| sum.0);
-        self.count += other.count;
+        self.count = self.count.saturating_add(other.count);
         self.amount = sum(self.amount, other.amount)?;
-        self.refused_count += other.refused_count;
+        self.refused_count = self.refused_count.saturating_add(other.refused_count);
         self.refused_amount = sum(self.refused_amount, other.refused_amount)?;
         Ok(())
     }
