@@ -252,6 +252,8 @@ impl<'a> Line<'a> {
             Bill::Amount(nanos) => self.bid_micros = Some(nanos),
             Bill::Audit => return not_a_bill("the price AUDIT marks a test"),
         }
+        // Two pairs of ids must never read alike.
+        let bid = bid.replace('%', "%25").replace(':', "%3A");
         self.guid = Some(Cow::Owned(format!("burl:{bid}:{imp}")));
         self.billing = Some(Cow::Borrowed(Billing::Cpm.name()));
         self.is_notice = true;

@@ -52,7 +52,11 @@ fn a_billing_notice_is_charged_once_for_each_bid_and_impression() {
     assert_eq!(bill("b2", "1", "2.5", r#","auction_multiplier":"30.3""#), Ok(75_750_000));
     assert_eq!(bill("b3", "1", "0.000000003", r#","auction_multiplier":"500""#), Ok(2), "half to even");
     assert_eq!(bill("b4", "1", "0", ""), Ok(0));
-    assert_eq!(bank.balance(), 1_000 * UNIT - 520_000 * 2 - 75_750_000 - 2);
+    // What a bid and an impression of it are called may hold what stands between them.
+    assert_eq!(bill("b5:1", "2", "1", ""), Ok(1_000_000));
+    assert_eq!(bill("b5", "1:2", "1", ""), Ok(1_000_000));
+    assert_eq!(bill("b5%3A1", "2", "1", ""), Ok(1_000_000));
+    assert_eq!(bank.balance(), 1_000 * UNIT - 520_000 * 2 - 75_750_000 - 2 - 3_000_000);
 }
 
 #[test]
