@@ -37,7 +37,7 @@ pub struct Sale {
 impl Sale {
     /// It is reversed by an amount; what of its cost is to be given back for that.
     pub fn reverse(&mut self, micros: u64) -> Result<Result<Nanos, RefuseReason>, MoneyError> {
-        let reversed = self.reversed_micros.checked_add(micros).ok_or(MoneyError)?;
+        let reversed = self.reversed_micros.saturating_add(micros);
         if micros == 0 || reversed > self.sale_micros {
             return Ok(Err(RefuseReason::AboveOriginal));
         }
