@@ -101,7 +101,9 @@ impl Deduct {
         let has_campaigns = self.books.account(advertiser_id).is_some_and(|a| a.has_campaigns);
         let campaign = self.books.campaign((advertiser_id, event.campaign_id())).filter(|_| has_campaigns);
         let terms = campaign.map(|c| &c.terms);
-        if terms.and_then(|t| t.billing).is_some_and(|billing| billing != event.billing()) {
+        // A reversal gives back what was charged by the terms of then.
+        let agreed = terms.and_then(|t| t.billing).filter(|_| event.kind() != EventKind::SaleReversal);
+        if agreed.is_some_and(|billing| billing != event.billing()) {
             return Ok(Due::Nothing);
         }
         let due = model(event.billing()).due(event, terms);

@@ -45,6 +45,15 @@ fn a_sale_reversed_in_parts_has_cost_nothing() {
 }
 
 #[test]
+fn a_sale_is_reversed_whatever_its_campaign_has_become_since() {
+    let mut bank = sold();
+    assert_eq!(bank.command(terms("cpc")), Outcome::Charged);
+    let outputs = bank.event(&of(EventKind::SaleReversal, "a", "sale", 10_000_001));
+    assert_eq!(charge(&outputs).outcome, Outcome::Charged);
+    assert_eq!(bank.balance(), 1_000 * UNIT);
+}
+
+#[test]
 fn what_a_reversal_gave_back_is_not_refunded_again() {
     let mut bank = sold();
     let outputs = bank.event(&of(EventKind::SaleReversal, "a", "sale", 5_000_000));
