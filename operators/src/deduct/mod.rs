@@ -129,7 +129,8 @@ impl Deduct {
         let campaign = self.books.campaign((advertiser_id, event.campaign_id()));
         let account = self.books.account(advertiser_id);
         let is_other = |own: Currency| event.currency().is_some_and(|c| c != own);
-        let mut refused = match account.is_some_and(|a| is_other(a.currency)) {
+        let is_foreign = account.is_some_and(|a| is_other(a.currency));
+        let mut refused = match is_foreign {
             true => Some(RefuseReason::OtherCurrency),
             false => campaign.and_then(|c| c.refuses(event)),
         };
@@ -145,7 +146,7 @@ impl Deduct {
                 };
             }
             Due::Refused(reason) => refused = Some(reason),
-            Due::GivenBack => return self.give_back_sale(store, event, out),
+            Due::GivenBack => return self.give_back_sale(store, event, is_foreign, out),
             Due::Remembered | Due::Nothing => {}
         }
         let mut charge = Charge::of(event, Outcome::Charged, amount, Nanos::ZERO);
@@ -166,10 +167,15 @@ impl Deduct {
         &mut self,
         store: &Store,
         event: &Event<'_>,
+        is_foreign: bool,
         out: &mut Outbox,
     ) -> Result<Outcome, OperatorError> {
         let charge = Charge::of(event, Outcome::Charged, Nanos::ZERO, Nanos::ZERO);
-        let reason = match self.reverse_sale(store, event, charge, out)? {
+        let reversed = match is_foreign {
+            true => Err(RefuseReason::OtherCurrency),
+            false => self.reverse_sale(store, event, charge, out)?,
+        };
+        let reason = match reversed {
             Ok(_) => return Ok(Outcome::Charged),
             Err(reason) => reason,
         };

@@ -4,7 +4,7 @@ use crate::machine::{UNIT, money};
 use crate::replies::{Bank, charge, event, original};
 use weir_proto::rpc::command::Action;
 use weir_proto::rpc::{self};
-use weir_proto::{Billing, EventKind, NewEvent, Origin, Outcome, RefuseReason};
+use weir_proto::{Billing, Currency, EventKind, NewEvent, Origin, Outcome, RefuseReason};
 
 fn terms(billing: &str) -> Action {
     Action::Campaign(rpc::Campaign {
@@ -51,6 +51,16 @@ fn a_sale_is_reversed_whatever_its_campaign_has_become_since() {
     let outputs = bank.event(&of(EventKind::SaleReversal, "a", "sale", 10_000_001));
     assert_eq!(charge(&outputs).outcome, Outcome::Charged);
     assert_eq!(bank.balance(), 1_000 * UNIT);
+}
+
+#[test]
+fn a_reversal_in_another_currency_gives_nothing_back() {
+    let mut bank = sold();
+    let foreign =
+        NewEvent { currency: Currency::parse("USD"), ..of(EventKind::SaleReversal, "a", "sale", 10_000_001) };
+    let outputs = bank.event(&foreign);
+    assert_eq!(charge(&outputs).outcome, Outcome::Refused(RefuseReason::OtherCurrency));
+    assert_eq!(bank.balance(), 1_000 * UNIT - 333_000_033);
 }
 
 #[test]
