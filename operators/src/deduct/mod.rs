@@ -264,11 +264,12 @@ impl Operator for Deduct {
     }
 
     fn tick(&mut self, store: &Store, now: Minute, out: &mut Outbox) -> Result<(), OperatorError> {
+        // First: the periods of a tick that stands for days ask what was spent on each of them.
+        self.accrue(store, now, out)?;
         let oldest = |m: Minute| m.minus(self.rules.allowed_lateness);
         if oldest(now).day() > oldest(self.now).day() {
             self.books.forget_before(oldest(now));
         }
-        self.accrue(store, now, out)?;
         self.now = now;
         self.decided.tick(now);
         self.origins.tick(now);

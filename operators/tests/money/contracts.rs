@@ -1,10 +1,10 @@
 //! Contracts by time over days of 23 and 25 hours, missed minutes, changes and balances that run dry.
 
-use crate::machine::{Input, UNIT, money};
-use crate::replies::Bank;
+use crate::machine::{Input, T0, UNIT, money};
+use crate::replies::{Bank, event};
 use weir_proto::rpc::command::Action;
 use weir_proto::rpc::{self};
-use weir_proto::{Minute, Outcome, Record, RefuseReason};
+use weir_proto::{Billing, EventKind, Minute, NewEvent, Outcome, Record, RefuseReason};
 
 /// An amount that no count of periods divides.
 const PRICE: i128 = 7 * UNIT + 1;
@@ -144,4 +144,19 @@ fn a_balance_that_runs_dry_halfway_loses_its_periods_and_no_later_ones() {
     assert_eq!(sum(&periods), PRICE, "charged and refused");
     let charged: i128 = periods.iter().filter(|p| p.2 == Outcome::Charged).map(|p| p.1).sum();
     assert_eq!(bank.balance(), 13 * UNIT - charged);
+}
+
+#[test]
+fn a_tick_that_stands_for_days_keeps_to_the_budget_of_each_of_them() {
+    let mut bank = Bank::new(1_000, "");
+    let budget = rpc::AccountBudget { daily_budget: Some(money(10 * UNIT, "EUR")), low_balance: vec![] };
+    assert_eq!(bank.command(Action::Budget(budget)), Outcome::Charged);
+    let click = event("click", EventKind::Click, Billing::Cpc, 10_000_000);
+    bank.event(&NewEvent { campaign_id: 1, ..click });
+    assert_eq!(bank.balance(), 990 * UNIT, "the whole budget of the day");
+    set(&mut bank, contract("cpt", 60 * UNIT, "2026-03-27T12:00Z", "2026-03-27T13:00Z"));
+    let periods = tick(&mut bank, T0 + 5 * 24 * 60 * Minute::MILLIS);
+    let refused = Outcome::Refused(RefuseReason::DailyBudget);
+    assert!(periods.len() == 60 && periods.iter().all(|p| p.2 == refused), "{periods:?}");
+    assert_eq!(bank.balance(), 990 * UNIT);
 }
