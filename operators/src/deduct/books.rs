@@ -14,7 +14,7 @@ use weir_state::{Commit, StateError, Store};
 pub const ACCOUNTS: ById = ById { table: 3, version: 2, what: "an account" };
 /// Campaigns by advertiser and campaign, both as big-endian u64.
 const CAMPAIGNS: u8 = 4;
-const CAMPAIGN_VERSION: u8 = 1;
+const CAMPAIGN_VERSION: u8 = 2;
 const CAMPAIGN: &str = "a campaign";
 
 /// Which campaign of which advertiser.

@@ -18,6 +18,8 @@ pub struct Campaign {
     /// The days on which its budget was reached; `u32::MAX` for that in all.
     told: Vec<u32>,
     accrual: Accrual,
+    /// Of contracts that it was before, by model and start: one that is taken up again goes on.
+    left: Vec<(Option<Billing>, u64, Accrual)>,
 }
 
 /// How far a contract by time has been charged.
@@ -45,10 +47,16 @@ pub struct Period {
 
 impl Campaign {
     /// Is from now on as these terms say. What is left of a contract is spread over the periods left; one
-    /// with another start or model is a new contract.
+    /// with another start or model is another contract.
     pub fn set(&mut self, terms: Terms) {
-        if (terms.billing, terms.starts_ms) != (self.terms.billing, self.terms.starts_ms) {
-            self.accrual = Accrual::default();
+        let (own, next) = ((self.terms.billing, self.terms.starts_ms), (terms.billing, terms.starts_ms));
+        if next != own {
+            let at = self.left.iter().position(|(billing, starts, _)| (*billing, *starts) == next);
+            let taken_up = at.map(|at| self.left.swap_remove(at).2).unwrap_or_default();
+            let before = std::mem::replace(&mut self.accrual, taken_up);
+            if before.periods > 0 {
+                self.left.push((own.0, own.1, before));
+            }
         }
         self.terms = terms;
         self.accrual.periods_before = self.accrual.periods;

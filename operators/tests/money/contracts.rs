@@ -129,6 +129,23 @@ fn a_contract_whose_price_changes_halfway_costs_the_new_price_in_all() {
 }
 
 #[test]
+fn a_contract_that_is_left_and_taken_up_again_charges_no_period_twice() {
+    let (starts, ends) = ("2026-03-27T12:00Z", "2026-04-06T12:00Z");
+    let other = contract("cpt", PRICE, "2027-01-01T00:00Z", "2027-01-02T00:00Z");
+    let mut bank = Bank::new(1_000, "");
+    set(&mut bank, contract("cpd", PRICE, starts, ends));
+    let first = tick(&mut bank, ms("2026-04-04T12:00Z"));
+    set(&mut bank, other);
+    assert_eq!(tick(&mut bank, ms("2026-04-04T13:00Z")), []);
+    bank.deduct.crash(None);
+    set(&mut bank, contract("cpd", PRICE, starts, ends));
+    let second = tick(&mut bank, ms(ends));
+    assert_eq!((first.len(), second.len()), (8, 3));
+    assert_eq!(sum(&first) + sum(&second), PRICE);
+    assert_eq!(bank.balance(), 1_000 * UNIT - PRICE);
+}
+
+#[test]
 fn a_balance_that_runs_dry_halfway_loses_its_periods_and_no_later_ones() {
     let (starts, ends) = ("2026-03-27T12:00Z", "2026-03-27T13:40Z");
     let mut bank = Bank::new(3, "Europe/Berlin");
