@@ -5,6 +5,7 @@
 
 mod account;
 mod adjustment;
+mod amount;
 mod batch;
 mod bytes;
 mod charge;
@@ -22,6 +23,7 @@ mod time;
 
 pub use account::AccountOpen;
 pub use adjustment::{Adjustment, AdjustmentKind, ChargeRef};
+pub use amount::{Amount, Own, Reckon, Tender};
 pub use batch::{Batch, BatchBuilder, BatchCursor, BatchError, BatchRecord};
 pub use charge::{Charge, Crossings, EntryKind, Outcome, RefuseReason};
 pub use command::{Answer, Command};

@@ -8,7 +8,10 @@ use crate::outbox::Outbox;
 use serde::{Deserialize, Serialize};
 use weir_proto::rpc::reply::Status;
 use weir_proto::rpc::{self, Money, Original};
-use weir_proto::{Charge, Crossings, Currency, EntryKind, Event, Guid, Minute, Nanos, Outcome, RefuseReason};
+use weir_proto::{
+    Amount, Charge, Crossings, Currency, EntryKind, Event, Guid, Minute, Nanos, Outcome, Own, Reckon,
+    RefuseReason,
+};
 use weir_state::{Identity, Store};
 
 const GIVEN_BACK: RowsOf = RowsOf { table: 6, version: 1, what: "what was given back of a charge" };
@@ -31,7 +34,7 @@ pub fn given_back(now: Minute) -> Rows<GivenBack> {
 /// A charge of the past that a command is about.
 struct Past<'a> {
     original: &'a Original,
-    amount: Nanos,
+    amount: Amount<Own>,
     currency: Currency,
 }
 
@@ -48,6 +51,9 @@ impl Deduct {
         let Some((amount, currency)) = original.amount.as_ref().and_then(Money::read) else {
             return Ok(Err(RefuseReason::NotCharged));
         };
+        let Some(amount) = self.own(advertiser_id, amount, currency) else {
+            return Ok(Err(RefuseReason::OtherCurrency));
+        };
         let minute = Minute::of_ms(original.event_time_ms);
         let Some(guid) = Guid::parse(&original.guid) else { return Ok(Err(RefuseReason::UnknownGuid)) };
         let verdict = self.decided.get(store, &Identity { advertiser_id, guid, minute })?;
@@ -55,9 +61,14 @@ impl Deduct {
         Ok(match verdict {
             Some(code) if code != Outcome::Charged.code() => Err(RefuseReason::NotCharged),
             None if is_kept => Err(RefuseReason::UnknownGuid),
-            _ if amount.0 <= 0 => Err(RefuseReason::NotCharged),
+            _ if amount <= Amount::ZERO => Err(RefuseReason::NotCharged),
             _ => Ok(Past { original, amount, currency }),
         })
+    }
+
+    /// An amount, if it is in the currency of the account.
+    fn own(&self, advertiser_id: u64, amount: Nanos, currency: Currency) -> Option<Amount<Own>> {
+        Amount::own(amount, currency, self.books.account(advertiser_id)?.currency)
     }
 
     /// Gives a charge back, in part or whole, at most once.
@@ -72,10 +83,15 @@ impl Deduct {
             Ok(past) => past,
             Err(reason) => return Ok(Err(reason)),
         };
-        let asked = match refund.amount.as_ref().map(|money| money.read_in(past.currency)) {
+        let asked = match &refund.amount {
             None => None,
-            Some(Some((amount, currency))) if currency == past.currency => Some(amount),
-            Some(_) => return Ok(Err(RefuseReason::OtherCurrency)),
+            Some(money) => {
+                let own = |(amount, currency)| self.own(command.advertiser_id, amount, currency);
+                let Some(amount) = money.read_in(past.currency).and_then(own) else {
+                    return Ok(Err(RefuseReason::OtherCurrency));
+                };
+                Some(amount)
+            }
         };
         self.give_back(store, command, EntryKind::Refund, &past, asked, out)
     }
@@ -86,7 +102,7 @@ impl Deduct {
         command: &rpc::Command,
         kind: EntryKind,
         past: &Past<'_>,
-        asked: Option<Nanos>,
+        asked: Option<Amount<Own>>,
         out: &mut Outbox,
     ) -> Result<Moved, OperatorError> {
         let (advertiser_id, guid) = (command.advertiser_id, &past.original.guid);
@@ -96,12 +112,14 @@ impl Deduct {
             return Ok(Err(RefuseReason::AlreadyRefunded));
         }
         let money = |source| OperatorError::Money { advertiser_id, source };
-        let reversed = self.origins.sale(store, advertiser_id, guid)?.map_or(Nanos::ZERO, |s| s.given_back());
+        let reversed = self.origins.sale(store, advertiser_id, guid)?;
+        let reversed = reversed.map_or(Amount::ZERO, |sale| Amount::of_books(sale.given_back()));
         let left = past.amount.checked_sub(reversed).map_err(money)?;
         let amount = asked.unwrap_or(left);
-        if amount.0 <= 0 || amount > left {
+        if amount <= Amount::ZERO || amount > left {
             return Ok(Err(RefuseReason::AboveOriginal));
         }
+        let amount = amount.nanos();
         self.given_back.put(row, FOR_EVER, GivenBack { amount: Some(amount.0), ..before });
         let charge = Charge {
             campaign_id: past.original.campaign_id,
@@ -124,9 +142,9 @@ impl Deduct {
             Ok(past) => past,
             Err(reason) => return Ok(Err(reason)),
         };
-        let is_same = Nanos::from_scaled(reply.amount, reply.scale) == Some(past.amount)
-            && Currency::parse(&reply.currency_code) == Some(past.currency);
-        if !is_same {
+        let echoed = Nanos::from_scaled(reply.amount, reply.scale).zip(Currency::parse(&reply.currency_code));
+        let echoed = echoed.and_then(|(amount, currency)| self.own(command.advertiser_id, amount, currency));
+        if echoed != Some(past.amount) {
             return Ok(Err(RefuseReason::OtherAmount));
         }
         match reply.status() {
@@ -152,7 +170,7 @@ impl Deduct {
         }
         self.given_back.put(row, FOR_EVER, GivenBack { is_in_arrears: true, ..before });
         if let Some(account) = self.books.account_mut(advertiser_id) {
-            let sum = Nanos(account.arrears).checked_add(past.amount);
+            let sum = Nanos(account.arrears).checked_add(past.amount.nanos());
             account.arrears = sum.map_err(|source| OperatorError::Money { advertiser_id, source })?.0;
         }
         let charge = Charge {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test may stop at the first thing that is wrong
 
 mod contracts;
+mod currencies;
 mod machine;
 mod notices;
 mod replies;
