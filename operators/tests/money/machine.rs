@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use weir_operators::deduct::Deduct;
+use weir_operators::post_process::PostProcess;
 use weir_operators::{Operator, Outbox, Rules};
 use weir_proto::rpc::{self, command::Action};
 use weir_proto::{Batch, Command, Currency, Minute, Nanos, Producer, Record, StageId, Topic};
@@ -122,6 +123,10 @@ pub fn deduct(now: Minute) -> Machine<Deduct> {
     Machine::new(StageId::Deduct, &outputs, now, |store, now| {
         Deduct::load(store, Arc::new(Rules::default()), now).unwrap()
     })
+}
+
+pub fn post_process(now: Minute) -> Machine<PostProcess> {
+    Machine::new(StageId::PostProcess, &[Topic::Notices], now, |store, _| PostProcess::load(store).unwrap())
 }
 
 pub fn currency(code: &str) -> Currency {
