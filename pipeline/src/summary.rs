@@ -136,9 +136,9 @@ impl Books {
         }
         found.extend(self.advertisers().filter_map(|(id, entry, account)| difference(id, &entry, account)));
         let overdrawn = self.accounts.iter().filter(|(_, a)| a.balance < a.credit_line.saturating_neg());
-        found.extend(
-            overdrawn.map(|(id, a)| format!("advertiser {id}: the balance {} is below its credit line", Nanos(a.balance))),
-        );
+        found.extend(overdrawn.map(|(id, a)| {
+            format!("advertiser {id}: the balance {} is below its credit line", Nanos(a.balance))
+        }));
         found
     }
 

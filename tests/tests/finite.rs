@@ -38,6 +38,18 @@ fn a_run_across_midnight_keeps_a_budget_for_each_day() {
 }
 
 #[test]
+fn a_finished_job_goes_on_with_a_new_file() {
+    let scratch = Scratch::new("more");
+    let mut dataset = Dataset::generate(&scratch, &["--events", "20000", "--files", "2"]);
+    let second = dataset.files.pop().unwrap();
+    let first = Job::new(&dataset, scratch.path("data")).run();
+    dataset.files.push(second);
+    let job = Job::new(&dataset, scratch.path("data"));
+    run_soundly(&job, &Input::read(&dataset));
+    assert!(job.run().events > first.events);
+}
+
+#[test]
 fn a_finished_job_ends_at_once_with_the_same_summary() {
     let scratch = Scratch::new("finished");
     let dataset = Dataset::generate(&scratch, &["--events", "50000", "--files", "3"]);

@@ -135,9 +135,13 @@ impl Deduct {
             Action::Refund(refund) => self.refund(store, command, refund, out),
             Action::Reply(reply) => self.reply(store, command, reply, out),
             Action::Campaign(campaign) => Ok(self.set_campaign(advertiser_id, campaign)),
-            Action::CreditLine(money) => Ok(amount_in(account, money).map(|line| {
+            Action::CreditLine(money) => Ok(amount_in(account, money).and_then(|line| {
+                // No balance is below its credit line, ever.
+                if account.balance < line.0.saturating_neg() {
+                    return Err(RefuseReason::InsufficientBalance);
+                }
                 account.credit_line = line.0;
-                Nanos::ZERO
+                Ok(Nanos::ZERO)
             })),
             Action::Freeze(freeze) => {
                 account.frozen = freeze.frozen;

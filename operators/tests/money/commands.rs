@@ -74,7 +74,10 @@ impl Ledger {
                     n => Ok(Some((EntryKind::Withdrawal, n))),
                 }
             }
-            Action::CreditLine(m) => own(vec![m]),
+            Action::CreditLine(m) => match own(vec![m])? {
+                None if account.balance < -nanos(m) => Err(RefuseReason::InsufficientBalance),
+                moved => Ok(moved),
+            },
             Action::Budget(b) => own(b.daily_budget.iter().chain(&b.low_balance).collect()),
             Action::Campaign(c) => own([&c.price, &c.price_cap, &c.daily_budget, &c.total_budget]
                 .into_iter()

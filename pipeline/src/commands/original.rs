@@ -106,7 +106,13 @@ impl Originals {
     fn of_message(&self, id: &MessageId) -> Result<Option<(u64, Original)>, JobError> {
         let Some(message) = self.message(id)? else { return Ok(None) };
         let found = match Record::decode(&message.bytes)? {
-            Record::Charge(charge) => (charge.advertiser_id, of_charge(id, &charge)?),
+            Record::Charge(charge) => {
+                let mut original = of_charge(id, &charge)?;
+                if !can_be_refunded(charge.kind) {
+                    original.amount = None;
+                }
+                (charge.advertiser_id, original)
+            }
             Record::Adjustment(adjustment) => {
                 (adjustment.advertiser_id, self.of_adjustment(id, &adjustment)?)
             }

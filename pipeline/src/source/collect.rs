@@ -180,6 +180,8 @@ impl CollectTask {
     fn plan_finite_end(&mut self) -> Result<(), JobError> {
         if self.options.finite && self.planned.is_empty() && self.state.ended {
             let plan = self.plan_finite()?;
+            // This was but a look: new files are found again when it is planned.
+            self.next_discovery = None;
             self.progress.ended.store(plan.is_none() && self.state.closed, Ordering::Release);
         }
         Ok(())
