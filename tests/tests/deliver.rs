@@ -24,15 +24,7 @@ fn every_outcome_arrives_as_a_tap_prints_it() {
     run.job.start();
     run.job.settle();
     run.wait_for_all(330);
-    let mut taken = run.sink.taken();
-    for (id, message) in &mut taken {
-        let (amount, scale) = (message["amount"].take(), message["scale"].take());
-        let charged =
-            if message["outcome"] == "charged" { message["amount_nanos"].clone() } else { 0.into() };
-        assert_eq!((amount, scale), (charged, 9.into()), "{id}");
-        message.as_object_mut().unwrap().retain(|name, _| name != "amount" && name != "scale");
-    }
-    assert_eq!(taken, charges(run.job.data_dir()));
+    assert_eq!(run.taken(), charges(run.job.data_dir()));
     let keys: Vec<_> = run.sink.requests().into_iter().map(|(_, _, key)| key).collect();
     assert!(keys.iter().all(|key| key.len() == 32), "{keys:?}");
     assert!(run.sink.requests().iter().all(|(status, records, _)| *status == 200 && *records <= 50));
@@ -73,7 +65,7 @@ fn an_outage_and_a_kill_lose_nothing() {
             }
             taken.len() == everything.len() && all.iter().all(Standing::is_finished)
         });
-        assert_eq!(run.sink.taken(), everything);
+        assert_eq!(run.taken(), everything);
         assert_eq!(count("dead", &dir), Some(0));
         run.job.stop("TERM");
     }
@@ -229,6 +221,21 @@ impl Run {
         self.job.expect(&lines);
     }
 
+    /// What the account system has taken, as a tap prints it: amount and scale are looked at here.
+    fn taken(&self) -> BTreeMap<String, Value> {
+        let mut taken = self.sink.taken();
+        for (id, message) in &mut taken {
+            let (amount, scale) = (message["amount"].take(), message["scale"].take());
+            let charged = match message["outcome"].as_str() {
+                Some("charged") => message["amount_nanos"].clone(),
+                _ => 0.into(),
+            };
+            assert_eq!((amount, scale), (charged, 9.into()), "{id}");
+            message.as_object_mut().unwrap().retain(|name, _| name != "amount" && name != "scale");
+        }
+        taken
+    }
+
     #[track_caller]
     fn wait_for_all(&self, records: usize) {
         wait_for(&format!("{records} records"), || self.sink.taken().len() >= records);
@@ -243,6 +250,7 @@ fn no_reply_puts_back_what_it_echoes() {
     let mut run = Run::new("replies", Mood::Says("failed"), QUICK);
     let impression = Ad::impression(7, now_ms()).paid_by(9).priced(2_000_000_000_u64);
     run.job.start();
+    wait_for("the job", || run.job.data_dir().join("control.address").exists());
     let open = ["account", "open", "9", "--balance", "1000", "--currency", "USD"];
     let opened: Value = ask_json(run.job.data_dir(), &open);
     assert_eq!(opened["balance_after_nanos"], UNIT * 1000, "{opened}");

@@ -177,7 +177,7 @@ pub fn table_fields(topic: Topic) -> Vec<Field> {
             "balance_after_nanos",
         ],
         Topic::Dropped => &["event_time_ms", "stage", "reason", "kind", "user_id", "ip", "ad_id", "detail"],
-        Topic::Notices => &["event_time_ms", "notice", "advertiser_id", "campaign_id", "balance_nanos"],
+        Topic::Notices => &["event_time_ms", "notice", "advertiser_id", "balance_nanos"],
         Topic::Answers => {
             &["time_ms", "key", "advertiser_id", "outcome", "reason", "amount_nanos", "balance_after_nanos"]
         }
