@@ -40,6 +40,13 @@ pub struct Terms {
     pub attribution_minutes: u32,
 }
 
+impl Terms {
+    /// A price, or the cap if it is above that.
+    pub fn capped(&self, price: Nanos) -> Nanos {
+        self.price_cap.map_or(price, |cap| price.min(Nanos(cap)))
+    }
+}
+
 /// What an event is to a billing model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {

@@ -108,8 +108,7 @@ impl Deduct {
         }
         let due = model(event.billing()).due(event, terms);
         let due = due.map_err(|source| OperatorError::Money { advertiser_id, source })?;
-        let capped =
-            |price: Nanos| terms.and_then(|t| t.price_cap).map_or(price, |cap| price.min(Nanos(cap)));
+        let capped = |price: Nanos| terms.map_or(price, |terms| terms.capped(price));
         Ok(match due {
             Due::Price(price) => Due::Price(capped(price)),
             Due::Attributed(price) => Due::Attributed(capped(price)),

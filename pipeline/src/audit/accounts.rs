@@ -79,8 +79,7 @@ impl Accounts {
         }
         let terms = self.campaigns.get(&(event.advertiser_id(), event.campaign_id()));
         let due = model(event.billing()).due(event, terms).map_err(|e| e.to_string())?;
-        let capped =
-            |price: Nanos| terms.and_then(|t| t.price_cap).map_or(price, |cap| price.min(Nanos(cap)));
+        let capped = |price: Nanos| terms.map_or(price, |terms| terms.capped(price));
         let is_price = match due {
             Due::Price(price) | Due::Attributed(price) => charge.amount == capped(price),
             // What is given back of a sale depends on what was before.

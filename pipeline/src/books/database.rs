@@ -4,10 +4,8 @@
 use super::counts::{Figures, Key, Scope, ours};
 use super::stores::Stores;
 use super::{BooksError, Day};
-use crate::ledger::LedgerError;
-use tokio_postgres::config::SslMode;
-use tokio_postgres::{Client, Config, NoTls, Row};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use crate::ledger::{LedgerError, connect};
+use tokio_postgres::{Config, Row};
 use weir_proto::{Currency, EntryKind, Nanos};
 
 const MOVED: &str = include_str!("database.sql");
@@ -61,20 +59,4 @@ fn read(row: &Row) -> Option<(Key, i64, Nanos, Currency)> {
         kind,
     };
     Some((key, text(4)?.parse().ok()?, text(5)?.parse().ok()?, Currency::parse(text(6)?)?))
-}
-
-/// The connection itself is driven beside, until it ends; then the client says so.
-async fn connect(config: &Config) -> Result<Client, LedgerError> {
-    if config.get_ssl_mode() == SslMode::Require {
-        // Certificates that cannot be read are as good as not there.
-        let (tls, _) = MakeRustlsConnect::with_native_certs().map_err(|error| {
-            LedgerError::Unreachable(format!("the certificates of this machine: {error:?}"))
-        })?;
-        let (client, connection) = config.connect(tls).await?;
-        tokio::spawn(connection);
-        return Ok(client);
-    }
-    let (client, connection) = config.connect(NoTls).await?;
-    tokio::spawn(connection);
-    Ok(client)
 }

@@ -17,6 +17,7 @@ mod url;
 mod worker;
 
 pub use error::LedgerError;
+pub(crate) use session::connect;
 pub use url::parse as parse_url;
 
 use crate::config;

@@ -111,8 +111,8 @@ async fn put_readings(transaction: &Transaction<'_>, readings: &[Reading]) -> Re
     Ok(())
 }
 
-/// The connection itself is driven beside, until it ends; then the client says so.
-async fn connect(config: &Config) -> Result<Client, LedgerError> {
+/// Connects. The connection itself is driven beside, until it ends; then the client says so.
+pub(crate) async fn connect(config: &Config) -> Result<Client, LedgerError> {
     if config.get_ssl_mode() == SslMode::Require {
         // Certificates that cannot be read are as good as not there.
         let (tls, _) = MakeRustlsConnect::with_native_certs().map_err(|error| {
