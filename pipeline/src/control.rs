@@ -94,6 +94,10 @@ impl Control for JobControl {
         self.blocking(move |job| job.submit(command)).await
     }
 
+    async fn flush(&self, _: Request<rpc::FlushRequest>) -> Result<Response<rpc::FlushResponse>, Status> {
+        self.blocking(|job| job.flush_books().map(|()| rpc::FlushResponse {})).await
+    }
+
     async fn decide_dead(
         &self,
         request: Request<rpc::DecideDeadRequest>,

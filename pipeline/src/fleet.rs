@@ -11,10 +11,10 @@ use crate::status::{Live, TaskStatus};
 use crate::task::{AtTick, Task, TaskOptions};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use weir_operators::Rules;
 use weir_proto::{Minute, Producer, StageId, Topic};
-use weir_state::CheckpointDir;
+use weir_state::{CheckpointDir, Store};
 
 /// Stores that are opened side by side: each waits for the disk.
 const OPENERS: usize = 8;
@@ -34,6 +34,8 @@ pub struct Fleet {
     rules: Mutex<BTreeMap<u64, Shared>>,
     ends: Mutex<BTreeMap<(u32, StageId), Arc<AtomicU32>>>,
     statuses: Mutex<Vec<Arc<TaskStatus>>>,
+    /// The stores of the tasks that are there.
+    opened: Mutex<Vec<(Producer, Weak<Store>)>>,
     live: Arc<Live>,
 }
 
@@ -56,6 +58,7 @@ impl Fleet {
             rules: Mutex::default(),
             ends: Mutex::default(),
             statuses: Mutex::default(),
+            opened: Mutex::default(),
             live: Arc::default(),
         }
     }
@@ -111,7 +114,11 @@ impl Fleet {
     }
 
     fn open_task(&self, stage: &Stage, task: Producer) -> Result<Box<dyn Work>, JobError> {
-        let store = crate::recover::open_store(&self.dir, task, &self.stores)?;
+        let store = Arc::new(crate::recover::open_store(&self.dir, task, &self.stores)?);
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.retain(|(_, store)| store.strong_count() > 0);
+        opened.push((task, Arc::downgrade(&store)));
+        drop(opened);
         let options = TaskOptions {
             task,
             partitions: self.dir.partitions(),
@@ -195,6 +202,17 @@ impl Fleet {
             task.store().flush()?;
         }
         self.statuses().retain(|s| !which(s.task));
+        Ok(())
+    }
+
+    /// Writes to disk what the stores of a stage of the published line hold in memory.
+    pub fn flush(&self, stage: StageId) -> Result<(), JobError> {
+        let generation = self.registry.runs(self.registry.published(), stage);
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let own = opened.iter().filter(|(task, _)| (task.stage, task.generation) == (stage, generation));
+        for store in own.filter_map(|(_, store)| store.upgrade()) {
+            store.flush()?;
+        }
         Ok(())
     }
 

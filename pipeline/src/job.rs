@@ -407,6 +407,12 @@ impl Job {
         self.keeper.keep(&*self.log)
     }
 
+    /// Writes the books to disk: first those of post-process, so that deduct's are not behind them.
+    pub fn flush_books(&self) -> Result<(), JobError> {
+        self.fleet.flush(StageId::PostProcess)?;
+        self.fleet.flush(StageId::Deduct)
+    }
+
     /// To stop the job from elsewhere.
     pub fn scheduler(&self) -> Arc<Scheduler> {
         self.scheduler.clone()

@@ -175,7 +175,7 @@ impl Replay {
             at_tick: AtTick::Nothing,
             ends_at: Arc::new(AtomicU32::new(self.to.0)),
         };
-        Task::open(stage, options, Store::open(&path, stores)?, self.log.clone())
+        Task::open(stage, options, Arc::new(Store::open(&path, stores)?), self.log.clone())
     }
 
     /// Minutes of the segment: from, come to, to.

@@ -3,7 +3,7 @@
 //! The money is counted twice, by deduct and by post-process from the `charges` topic, and the books
 //! must agree: every event has one outcome, and for every account
 //! opening + deposited − withdrawn − charged + credited = balance. The opening is what a line of an accounts
-//! file brought, which deduct alone knows; an opening balance that came with a command is a deposit.
+//! file brought forward; an opening balance that came with a command is a deposit.
 
 use crate::books::check::{Money, difference};
 use crate::books::stores::Stores;
@@ -59,7 +59,7 @@ pub struct AdvertiserBooks {
     pub credited_nanos: Nanos,
     /// What was refused: the platform's loss.
     pub lost_nanos: Nanos,
-    /// At the opening.
+    /// What was brought forward.
     pub opening_nanos: Nanos,
     /// Now.
     pub balance_nanos: Nanos,
@@ -169,7 +169,7 @@ impl Books {
             charged_nanos: Nanos(entry.charged),
             credited_nanos: Nanos(entry.credited),
             lost_nanos: Nanos(entry.lost),
-            opening_nanos: Nanos(account.map_or(0, |a| a.opening)),
+            opening_nanos: Nanos(entry.opened),
             balance_nanos: Nanos(account.map_or(0, |a| a.balance)),
         }
     }

@@ -105,7 +105,7 @@ impl Task {
     pub fn open(
         stage: &Stage,
         options: TaskOptions,
-        store: Store,
+        store: Arc<Store>,
         log: Arc<dyn Log>,
     ) -> Result<Self, JobError> {
         let TaskOptions { task, partitions, line, shared, at_tick, ends_at } = options;
@@ -132,7 +132,7 @@ impl Task {
             outbox: Outbox::resume(&meta),
             outputs: Outputs::resume(log.clone(), &meta)?,
             checkpoint_due: meta.at_tick && !begins,
-            store: Arc::new(store),
+            store,
             meta,
             log,
             copying: Arc::default(),

@@ -169,11 +169,13 @@ pub enum EntryKind {
     Reversal = 10,
     /// The account system could not collect a charge. No money moves: the amount is 0.
     Arrears = 11,
+    /// The balance that an account had before all of this: what its line in an accounts file says.
+    BroughtForward = 12,
 }
 
 impl EntryKind {
     /// Every kind.
-    pub const ALL: [EntryKind; 12] = [
+    pub const ALL: [EntryKind; 13] = [
         EntryKind::Click,
         EntryKind::Impression,
         EntryKind::Action,
@@ -186,6 +188,7 @@ impl EntryKind {
         EntryKind::Refund,
         EntryKind::Reversal,
         EntryKind::Arrears,
+        EntryKind::BroughtForward,
     ];
 
     /// The name in JSON.
@@ -203,6 +206,7 @@ impl EntryKind {
             EntryKind::Refund => "refund",
             EntryKind::Reversal => "reversal",
             EntryKind::Arrears => "arrears",
+            EntryKind::BroughtForward => "brought_forward",
         }
     }
 
@@ -211,9 +215,16 @@ impl EntryKind {
         (self as u8) < EntryKind::Period as u8
     }
 
-    /// Whether it is revenue, or takes some back; all else moves an advertiser's own money.
+    /// Whether it is revenue, or takes some back; all else moves an advertiser's own money, or none.
     pub fn is_revenue(self) -> bool {
-        !matches!(self, EntryKind::Opening | EntryKind::TopUp | EntryKind::Withdrawal)
+        !matches!(
+            self,
+            EntryKind::BroughtForward
+                | EntryKind::Opening
+                | EntryKind::TopUp
+                | EntryKind::Withdrawal
+                | EntryKind::Arrears
+        )
     }
 
     fn from_code(code: u8) -> Option<Self> {

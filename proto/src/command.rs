@@ -20,6 +20,8 @@ const FIXED: usize = 56;
 pub struct Command<'a>(&'a [u8]);
 
 impl<'a> Command<'a> {
+    /// The key of every command that comes from an accounts file: one opens an account once.
+    pub const ACCOUNTS_FILE: &'static str = "accounts-file";
     /// Longest key, in bytes.
     pub const MAX_KEY: usize = 200;
 

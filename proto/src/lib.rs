@@ -3,7 +3,6 @@
 //! Everything that is written to a topic is defined here, byte by byte, next to the code that reads
 //! it. The crate knows nothing of stores, logs or operators.
 
-mod account;
 mod adjustment;
 mod amount;
 mod batch;
@@ -21,7 +20,6 @@ mod record;
 pub mod rpc;
 mod time;
 
-pub use account::AccountOpen;
 pub use adjustment::{Adjustment, AdjustmentKind, ChargeRef};
 pub use amount::{Amount, Own, Reckon, Tender};
 pub use batch::{Batch, BatchBuilder, BatchCursor, BatchError, BatchRecord};

@@ -1,7 +1,6 @@
 //! The kinds of record that stand in topics. The first byte of a record names its kind; a kind's
 //! layout is never changed, a new layout takes a new number.
 
-use crate::account::AccountOpen;
 use crate::adjustment::Adjustment;
 use crate::bytes::u32_at;
 use crate::charge::Charge;
@@ -14,8 +13,7 @@ use crate::time::Minute;
 
 pub(crate) const KIND_EVENT: u8 = 1;
 pub(crate) const KIND_TICK: u8 = 2;
-pub(crate) const KIND_ACCOUNT_OPEN: u8 = 3;
-// 4, 6 and 7 were earlier layouts of charges, notices and adjustments.
+// 3 was an opening of an account; 4, 6 and 7 were earlier layouts of charges, notices and adjustments.
 pub(crate) const KIND_CHARGE: u8 = 10;
 pub(crate) const KIND_DROPPED: u8 = 5;
 pub(crate) const KIND_NOTICE: u8 = 11;
@@ -60,8 +58,6 @@ pub enum Record<'a> {
     Event(Event<'a>),
     /// A minute began.
     Tick(Minute),
-    /// An account was opened.
-    AccountOpen(AccountOpen),
     /// An event was charged or refused.
     Charge(Charge<'a>),
     /// An event or a line was dropped.
@@ -89,7 +85,6 @@ impl<'a> Record<'a> {
                 expect_len("tick", b, 8)?;
                 Record::Tick(Minute(u32_at(b, 4)))
             }
-            Some(KIND_ACCOUNT_OPEN) => Record::AccountOpen(AccountOpen::decode(b)?),
             Some(KIND_CHARGE) => Record::Charge(Charge::decode(b)?),
             Some(KIND_DROPPED) => Record::Dropped(Dropped::decode(b)?),
             Some(KIND_NOTICE) => Record::Notice(Notice::decode(b)?),

@@ -51,10 +51,30 @@ pub(crate) fn artefacts() -> &'static Path {
     })
 }
 
-/// A port of 127.0.0.1 that nobody listened on a moment ago.
+/// A port of 127.0.0.1 that nobody listens on, and that is given to nobody else for some time, in this
+/// process or another one. The kernel's own choice may be the same again a moment later, so they are taken
+/// from below those it chooses from, in turn.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    use std::io::{Read, Seek, Write};
+    let (first, count) = (10_000_u16, 20_000_u16);
+    let path = std::env::temp_dir().join("weir-tests.ports");
+    let mut turn =
+        std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).unwrap();
+    turn.lock().unwrap();
+    let mut text = String::new();
+    turn.read_to_string(&mut text).unwrap();
+    let mut next = text.trim().parse().unwrap_or(0) % count;
+    let port = loop {
+        let port = first + next;
+        next = (next + 1) % count;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            break port;
+        }
+    };
+    turn.rewind().unwrap();
+    turn.set_len(0).unwrap();
+    write!(turn, "{next}").unwrap();
+    port
 }
 
 /// The wall clock in milliseconds since 1970.

@@ -182,7 +182,8 @@ fn what_makes_no_sense_is_refused_at_once() {
     ];
     ask(&dir, &words).refused(&[2], &["no message charges/1/0/99999"]);
     let judged: Vec<Value> = records(tap("judged", &dir));
-    assert!(judged.iter().all(|r| r["key"].is_null()), "nothing of it was taken in: {judged:?}");
+    let is_own = |r: &Value| !r["key"].is_null() && r["key"] != "accounts-file";
+    assert!(!judged.iter().any(is_own), "nothing of it was taken in: {judged:?}");
     job.stop("TERM");
 }
 
@@ -311,7 +312,8 @@ fn charges_are_given_back_by_an_expression() {
     let words = [&words[..], &["--reason", "a test"]].concat();
     let foretold: Value = ask_json(&dir, &[&words[..], &["--dry-run"]].concat());
     assert_eq!(foretold["count"], charged, "{foretold}");
-    assert_eq!(records::<Value>(tap("answers", &dir)).len(), 0, "a dry run does nothing");
+    let answers = records::<Value>(tap("answers", &dir));
+    assert!(answers.iter().all(|a| a["key"] == "accounts-file"), "a dry run does nothing");
     let keyed = [&words[..], &["--key", "all"]].concat();
     let first: Value = ask_json(&dir, &keyed);
     assert_eq!((&first["refunded"], &first["matched"]), (&charged.into(), &charged.into()), "{first}");

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 use weir_tests::{
-    Ad, Dataset, Job, LongRun, Postgres, Rng, Scratch, Weir, accounts_csv, ask_json, clicks, count, metric,
-    now_ms, tap, wait_for, weir,
+    Ad, Dataset, Job, LongRun, Mood, Postgres, Rng, Scratch, Sink, Weir, accounts_csv, ask_json, clicks,
+    count, metric, now_ms, tap, wait_for, weir,
 };
 
 const OWNER: &str = "postgres";
+/// Of events and commands: what `weir tap charges` shows.
+const OUTCOMES: &str = "SELECT count(*) FROM weir.entries WHERE kind <> 'brought_forward'";
 
 #[test]
 fn every_outcome_stands_in_it_once_with_its_postings() {
@@ -28,12 +30,14 @@ fn every_outcome_stands_in_it_once_with_its_postings() {
         server.sql("SELECT count(*), sum(amount) FROM weir.refused WHERE advertiser_id = 9"),
         "30|7.500000000"
     );
-    assert_eq!(server.sql("SELECT count(*) FROM weir.postings"), "600");
+    let brought = "SELECT id, balance_after, day FROM weir.entries WHERE kind = 'brought_forward'";
+    assert!(server.sql(brought).ends_with("|1000000.000000000|1970-01-01"), "{}", server.sql(brought));
+    assert_eq!(server.sql("SELECT count(*) FROM weir.postings"), "602");
     let statement =
         "SELECT currency, sum(charged_count), sum(charged), sum(net) FROM weir.statement GROUP BY 1";
-    assert_eq!(server.sql(statement), "USD|300|75.000000000|-75.000000000");
+    assert_eq!(server.sql(statement), "USD|300|75.000000000|999925.000000000");
     let port = run.job.metrics_port();
-    assert_eq!(metric(port, "weir_ledger_entries_total"), Some(330.0));
+    assert_eq!(metric(port, "weir_ledger_entries_total"), Some(331.0));
     assert_eq!(
         (metric(port, "weir_ledger_lag_records"), metric(port, "weir_ledger_connected")),
         (Some(0.0), Some(1.0))
@@ -57,7 +61,7 @@ fn every_outcome_stands_in_it_once_with_its_postings() {
     other.job.settle();
     let done = other.job.stop("TERM");
     assert!(done.stderr.contains("belongs to the data directory"), "{}", done.stderr);
-    assert_eq!(server.sql("SELECT count(*) FROM weir.entries"), "340");
+    assert_eq!(server.number(OUTCOMES), Some(340));
 }
 
 /// Nobody changes what stands there, and what is added has to balance.
@@ -107,7 +111,7 @@ fn the_database_guards_itself(server: &Postgres) {
     for extra in [extra, "INSERT INTO weir.postings VALUES ('charges/9/0/0', 'cash', 1, 'USD')"] {
         assert!(server.refusal(extra).contains("together with their entry"));
     }
-    assert_eq!(server.sql("SELECT count(*), count(DISTINCT id) FROM weir.entries"), "330|330");
+    assert_eq!(server.sql("SELECT count(*), count(DISTINCT id) FROM weir.entries"), "331|331");
 }
 
 #[test]
@@ -128,7 +132,7 @@ fn a_second_outcome_of_an_event_is_set_aside() {
     run.wait_for_entries(&server, 20);
     let conflict = server.sql("SELECT guid, outcome, amount FROM weir.conflicts");
     assert_eq!(conflict, format!("{}|charged|0.250000000", ad.guid));
-    assert_eq!(server.sql("SELECT balance FROM weir.balance"), "-4.750000000");
+    assert_eq!(server.sql("SELECT balance FROM weir.balance"), "999995.250000000");
     assert_eq!(metric(run.job.metrics_port(), "weir_ledger_conflicts_total"), Some(1.0));
     let done = run.job.stop("TERM");
     assert!(done.stderr.contains("1 outcomes are of events that have another one"), "{}", done.stderr);
@@ -245,7 +249,7 @@ fn a_finite_run_ends_when_all_is_in_the_database() {
     assert_balances(&server, &job.data_dir);
     let weir = start_finite(&job, &server);
     weir.wait().ok();
-    assert_eq!(server.sql("SELECT count(*) FROM weir.entries"), all.to_string());
+    assert_eq!(server.number(OUTCOMES), Some(all as u64));
     let mut wrong = job.command();
     wrong.args(["--ledger", "postgres://no-database"]);
     Weir::start(&mut wrong).wait().refused(&[2], &["names no database"]);
@@ -335,6 +339,32 @@ fn after_a_promotion_the_balances_are_those_of_the_report() {
     assert_balances(&server, &dir);
 }
 
+/// What the account system could not collect moves nothing, and stands there all the same.
+#[test]
+fn arrears_stand_in_the_ledger() {
+    let server = Postgres::started();
+    let mut run = Run::new("arrears", &server.url(OWNER));
+    let sink = Sink::start(Mood::Says("insufficient_funds"));
+    run.job.configure(&sink.section(""));
+    run.job.open_control();
+    run.append(clicks(0..1));
+    run.job.start();
+    let of = |what: &str| server.number(&format!("SELECT count(*) FROM weir.entries WHERE {what}"));
+    wait_for("the arrears", || of("kind = 'arrears' AND amount = 0 AND original IS NOT NULL") == Some(1));
+    run.append(clicks(1..2));
+    wait_for("their arrears, too", || of("kind = 'arrears'") == Some(2));
+    assert_eq!(server.sql("SELECT balance FROM weir.balance"), "999999.500000000");
+    let dir = run.job.data_dir().to_owned();
+    // The account says so at once.
+    let account: Value = ask_json(&dir, &["account", "show", "1"]);
+    assert_eq!(
+        (&account["arrears_nanos"], &account["balance_nanos"]),
+        (&500_000_000.into(), &999_999_500_000_000_u64.into())
+    );
+    run.job.stop("TERM");
+    assert_balances(&server, &dir);
+}
+
 /// A job with a ledger.
 struct Run {
     job: LongRun,
@@ -360,7 +390,7 @@ impl Run {
 
     #[track_caller]
     fn wait_for_entries(&self, server: &Postgres, entries: u64) {
-        let count = || server.number("SELECT count(*) FROM weir.entries");
+        let count = || server.number(OUTCOMES);
         wait_for(&format!("{entries} entries"), || count() >= Some(entries));
         assert_eq!(count(), Some(entries));
     }
@@ -383,7 +413,8 @@ fn assert_same(server: &Postgres, dir: &Path) {
     let expected: BTreeMap<String, String> = tap("charges", dir).lines().map(row).collect();
     let nanos = |column: &str| format!("trim_scale({column} * 1000000000)");
     let found = server.sql(&format!(
-        "SELECT id, outcome, coalesce(reason, ''), guid, advertiser_id, ad_id, {}, {} FROM weir.entries",
+        "SELECT id, outcome, coalesce(reason, ''), guid, advertiser_id, ad_id, {}, {} FROM weir.entries \
+         WHERE kind <> 'brought_forward'",
         nanos("amount"),
         nanos("balance_after")
     ));
@@ -403,14 +434,10 @@ fn assert_balances(server: &Postgres, dir: &Path) {
     let report: Value = ask_json(dir, &["report", "--top", "100000"]);
     let number =
         |row: &Value, name: &str| -> i128 { row[name].to_string().trim_matches('"').parse().unwrap() };
-    // What the accounts file opens is no movement unless it stands in `charges`.
-    let opened = server.sql("SELECT count(*) FROM weir.entries WHERE kind = 'opening'") != "0";
-    let moved = |row: &Value| {
-        let opening = if opened { 0 } else { number(row, "opening_nanos") };
-        (number(row, "advertiser_id").to_string(), (number(row, "balance_nanos") - opening).to_string())
-    };
+    let balance =
+        |row: &Value| (number(row, "advertiser_id").to_string(), number(row, "balance_nanos").to_string());
     let expected: BTreeMap<_, _> =
-        report["top"].as_array().unwrap().iter().map(moved).filter(|(_, moved)| moved != "0").collect();
+        report["top"].as_array().unwrap().iter().map(balance).filter(|(_, nanos)| nanos != "0").collect();
     let found = server.sql("SELECT advertiser_id, trim_scale(balance * 1000000000) FROM weir.balance");
     let found: BTreeMap<String, String> =
         found.lines().map(|line| line.split_once('|').unwrap()).map(|(a, b)| (a.into(), b.into())).collect();

@@ -1,7 +1,7 @@
 //! Accounts: a balance in one currency, and what limits what may be taken from it.
 
 use serde::{Deserialize, Serialize};
-use weir_proto::{AccountOpen, Crossings, Currency, MoneyError, Nanos, Outcome, RefuseReason};
+use weir_proto::{Crossings, Currency, MoneyError, Nanos, Outcome, RefuseReason};
 
 /// What was spent on days, as (days since the epoch, nanos).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +39,6 @@ pub struct Account {
     pub currency: Currency,
     /// The IANA time zone of its days; UTC if empty.
     pub time_zone: String,
-    /// What the accounts file opened it with; an opening by command is a charge like a top-up.
-    pub opening: i128,
     /// Now.
     pub balance: i128,
     /// How far the balance may fall below zero.
@@ -69,17 +67,7 @@ struct Told {
 }
 
 impl Account {
-    /// Opened by the accounts file.
-    pub fn open(command: &AccountOpen) -> Self {
-        Account {
-            opening: command.balance.0,
-            balance: command.balance.0,
-            daily_budget: Some(command.daily_budget.0),
-            ..Account::default()
-        }
-    }
-
-    /// An account opened by command, without money yet.
+    /// A new account, without money yet.
     pub fn new(currency: Currency, time_zone: &str) -> Self {
         Account { currency, time_zone: time_zone.to_owned(), ..Account::default() }
     }

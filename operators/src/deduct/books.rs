@@ -11,7 +11,7 @@ use weir_state::versioned::{self, ById};
 use weir_state::{Commit, StateError, Store};
 
 /// Accounts by advertiser.
-pub const ACCOUNTS: ById = ById { table: 3, version: 2, what: "an account" };
+pub const ACCOUNTS: ById = ById { table: 3, version: 3, what: "an account" };
 /// Campaigns by advertiser and campaign, both as big-endian u64.
 const CAMPAIGNS: u8 = 4;
 const CAMPAIGN_VERSION: u8 = 2;

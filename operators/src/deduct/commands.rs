@@ -175,7 +175,8 @@ impl Deduct {
         };
         (account.daily_budget, account.credit_line) = (daily_budget, credit_line.unwrap_or(0));
         self.books.open(command.advertiser_id, account);
-        let moved = self.move_money(command, EntryKind::Opening, balance, out)?;
+        let kind = if open.brought_forward { EntryKind::BroughtForward } else { EntryKind::Opening };
+        let moved = self.move_money(command, kind, balance, out)?;
         if let Some(account) = self.books.account_mut(command.advertiser_id) {
             account.tell_below(thresholds);
         }

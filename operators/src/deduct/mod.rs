@@ -32,8 +32,8 @@ use origins::Origins;
 use rows::Rows;
 use std::sync::Arc;
 use weir_proto::{
-    AccountOpen, Billing, Charge, Crossings, Currency, DropReason, EntryKind, Event, EventKind, Guid, Minute,
-    Nanos, Outcome, Record, RefuseReason, StageId,
+    Billing, Charge, Crossings, Currency, DropReason, EntryKind, Event, EventKind, Guid, Minute, Nanos,
+    Outcome, Record, RefuseReason, StageId,
 };
 use weir_state::{Commit, Identity, IdentityTable, StateError, Store};
 
@@ -240,13 +240,6 @@ impl Deduct {
         out.charge(&charge);
         Ok(())
     }
-
-    /// An account of the accounts file is opened once; the same line again changes nothing.
-    fn open(&mut self, command: &AccountOpen) {
-        if self.books.account(command.advertiser_id).is_none() {
-            self.books.open(command.advertiser_id, Account::open(command));
-        }
-    }
 }
 
 impl Operator for Deduct {
@@ -254,10 +247,6 @@ impl Operator for Deduct {
         match record {
             Record::Event(event) => self.event(store, event, out),
             Record::Command(command) => self.command(store, command, out),
-            Record::AccountOpen(command) => {
-                self.open(&command);
-                Ok(())
-            }
             other => Err(unexpected(StageId::Deduct, &other)),
         }
     }

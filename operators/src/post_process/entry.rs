@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use weir_proto::{Charge, Currency, EntryKind, MoneyError, Nanos, Outcome, RefuseReason};
 
-/// What was moved on one account by `charges`; amounts in nanos, none of them negative.
+/// What was moved on one account by `charges`; amounts in nanos, none of them
+/// negative.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Sum of all that was charged for.
@@ -14,7 +15,9 @@ pub struct Entry {
     pub credited: i128,
     /// How often something was given back.
     pub credits: u64,
-    /// Sum of the opening balance, if it came with a command, and of all that was paid in.
+    /// What an accounts file brought forward.
+    pub opened: i128,
+    /// Sum of the opening balance that came with a command, and of all that was paid in.
     pub deposited: i128,
     /// How many of these.
     pub deposits: u64,
@@ -51,6 +54,7 @@ impl Entry {
         }
         let given = || Nanos::ZERO.checked_sub(amount);
         let (count, sum, amount) = match kind {
+            EntryKind::BroughtForward => return add(&mut self.opened, given()?),
             EntryKind::Opening | EntryKind::TopUp => (&mut self.deposits, &mut self.deposited, given()?),
             EntryKind::Withdrawal => (&mut self.withdrawals, &mut self.withdrawn, amount),
             _ if amount < Nanos::ZERO => (&mut self.credits, &mut self.credited, given()?),
@@ -60,9 +64,10 @@ impl Entry {
         add(sum, amount)
     }
 
-    /// The balance, of an account that had so much before the first of these.
-    pub fn balance(&self, opening: Nanos) -> Result<Nanos, MoneyError> {
-        let given = opening.checked_add(Nanos(self.deposited))?.checked_add(Nanos(self.credited))?;
+    /// The balance that comes of all of it.
+    pub fn balance(&self) -> Result<Nanos, MoneyError> {
+        let given =
+            Nanos(self.opened).checked_add(Nanos(self.deposited))?.checked_add(Nanos(self.credited))?;
         given.checked_sub(Nanos(self.withdrawn))?.checked_sub(Nanos(self.charged))
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! It keeps two books: one [`Entry`] for each advertiser, and the [`daily`] books, a row for each day,
 //! campaign, kind and billing model. By `charges` alone an advertiser's balance is
-//! `deposited − withdrawn − charged + credited`; an account that was opened with a line of an accounts file
-//! has its opening balance on top of that, which is no record of `charges`.
+//! `opened + deposited − withdrawn − charged + credited`. What an accounts file brought forward belongs to no
+//! day, and is in the first of them alone.
 //!
 //! Deduct decides what is crossed: each bit of [`Charge::crossings`] is told in one notice.
 //!
@@ -30,12 +30,12 @@ use crate::partition;
 use crate::{Operator, OperatorError, unexpected};
 use daily::DailyBooks;
 use hashbrown::{HashMap, HashSet};
-use weir_proto::{Charge, Minute, Record, StageId};
+use weir_proto::{Charge, EntryKind, Minute, Record, StageId};
 use weir_state::versioned::ById;
 use weir_state::{Commit, StateError, Store};
 
 /// Ledger entries by advertiser.
-const LEDGER: ById = ById { table: 1, version: 2, what: "a ledger entry" };
+const LEDGER: ById = ById { table: 1, version: 3, what: "a ledger entry" };
 
 /// Every entry of a post-process store.
 pub fn ledger(store: &Store) -> Result<HashMap<u64, Entry>, StateError> {
@@ -59,10 +59,11 @@ impl PostProcess {
         let advertiser_id = charge.advertiser_id;
         self.touched.insert(advertiser_id);
         let entry = self.ledger.entry(advertiser_id).or_default();
-        entry
-            .add(charge)
-            .and_then(|()| self.books.add(charge))
-            .map_err(|source| OperatorError::Money { advertiser_id, source })
+        let mut added = entry.add(charge);
+        if charge.kind != EntryKind::BroughtForward {
+            added = added.and_then(|()| self.books.add(charge));
+        }
+        added.map_err(|source| OperatorError::Money { advertiser_id, source })
     }
 }
 

@@ -44,6 +44,7 @@ pub fn asked(step: &Step, key: &str, ledger: &Ledger) -> Option<rpc::Command> {
             daily_budget: (odd % 2 == 0).then(|| of(9)),
             credit_line: (odd % 3 == 0).then(|| of(1)),
             low_balance: vec![of(1), of(2)],
+            brought_forward: false,
         }),
         1..5 => Action::TopUp(of(if odd == 1 { 0 } else { 5 })),
         5..7 => Action::Withdraw(of(if odd == 1 { -1 } else { 4 })),

@@ -55,6 +55,7 @@ impl Ledger {
             return match account {
                 Some(_) => Err(RefuseReason::AccountExists),
                 None if limits.map(code).any(|c| c != code(balance)) => Err(RefuseReason::OtherCurrency),
+                None if open.brought_forward => Ok(Some((EntryKind::BroughtForward, -nanos(balance)))),
                 None => Ok(Some((EntryKind::Opening, -nanos(balance)))),
             };
         }

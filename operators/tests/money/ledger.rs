@@ -137,7 +137,7 @@ impl Ledger {
         let (day, amount) = (day(c.event_time_ms, &a.zone), c.taken().0);
         assert_eq!(i64::from(c.day()), day, "the account's day of {c:?}");
         match c.kind {
-            EntryKind::Opening | EntryKind::TopUp => a.came_in -= amount,
+            EntryKind::BroughtForward | EntryKind::Opening | EntryKind::TopUp => a.came_in -= amount,
             EntryKind::Withdrawal => a.withdrawn += amount,
             EntryKind::SaleReversal | EntryKind::Refund | EntryKind::Reversal => a.given_back -= amount,
             EntryKind::Arrears => assert_eq!(amount, 0),

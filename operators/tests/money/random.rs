@@ -1,7 +1,7 @@
 //! Random runs against the ledger.
 
 use crate::asked::asked;
-use crate::ledger::{Account, Ledger};
+use crate::ledger::Ledger;
 use crate::machine::{Input, Machine, Output, UNIT, command, deduct, money, post_process, record};
 use crate::steps::{CODES, Made, Step, ZONES, step};
 use proptest::test_runner::{Config, TestRunner};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use weir_operators::deduct::{Deduct, accounts};
 use weir_operators::post_process::{PostProcess, ledger};
 use weir_proto::rpc::command::Action;
-use weir_proto::{AccountOpen, Minute, Nanos, Record, rpc};
+use weir_proto::{Command, Minute, Record, rpc};
 
 const CASES: u32 = 220;
 const STEPS: std::ops::Range<usize> = 920..1_000;
@@ -28,17 +28,13 @@ impl Run {
         let ledger = Ledger { now: start, ..Ledger::default() };
         let (deduct, post) = (deduct(start), post_process(start));
         let mut run = Run { deduct, post, ledger, events: vec![], commands: vec![] };
-        let file =
-            AccountOpen { advertiser_id: 4, daily_budget: Nanos(30 * UNIT), balance: Nanos(90 * UNIT) };
-        assert!(run.deduct.feed(Input::Record(file.encode().to_vec())).is_empty());
-        let account = Account {
-            currency: CODES[3].to_owned(),
-            balance: file.balance.0,
-            daily_budget: Some(file.daily_budget.0),
-            came_in: file.balance.0,
-            ..Account::default()
+        let file = rpc::OpenAccount {
+            balance: Some(money(90 * UNIT, CODES[3])),
+            daily_budget: Some(money(30 * UNIT, CODES[3])),
+            brought_forward: true,
+            ..rpc::OpenAccount::default()
         };
-        run.ledger.accounts.insert(4, account);
+        run.command(command(4, Command::ACCOUNTS_FILE, 0, Action::Open(file)));
         for advertiser in 1..4 {
             let (code, zone) = (CODES[advertiser - 1], ZONES[advertiser - 1].to_owned());
             let open = rpc::OpenAccount {
@@ -47,6 +43,7 @@ impl Run {
                 daily_budget: (advertiser == 2).then(|| money(25 * UNIT, code)),
                 credit_line: (advertiser == 3).then(|| money(UNIT, code)),
                 low_balance: vec![money(20 * UNIT, code), money(UNIT, code)],
+                brought_forward: false,
             };
             run.command(command(advertiser as u64, "open", start.start_ms(), Action::Open(open)));
         }
@@ -130,7 +127,8 @@ impl Run {
             // However the books sort what was moved, it nets to the sum of the charges.
             let entry = serde_json::to_value(&books[id]).unwrap();
             let sum = |name: &str| i128::from(entry[name].as_i64().unwrap_or(0));
-            let moved = sum("charged") - sum("credited") - sum("deposited") + sum("withdrawn");
+            let gained = sum("opened") + sum("deposited") + sum("credited");
+            let moved = sum("charged") + sum("withdrawn") - gained;
             assert_eq!((moved, sum("lost")), (*net, *lost), "advertiser {id}: {entry}");
             let by_reason = entry["refused"].as_array().unwrap().iter();
             assert_eq!(by_reason.map(|n| n.as_u64().unwrap()).sum::<u64>(), *refused);

@@ -108,6 +108,26 @@ impl<O: Operator> Bench<O> {
         })
     }
 
+    /// Opens an account, or tries to; what is said of the balance, and whether it was said before.
+    pub fn open(&mut self, advertiser_id: u64, daily_budget: i128, balance: i128) -> (Option<i128>, bool) {
+        let bytes = open_account(advertiser_id, daily_budget, balance);
+        self.operator.fold(&self.store, Record::decode(&bytes).unwrap(), &mut self.out).unwrap();
+        let (mut brought, mut is_repeated) = (None, false);
+        for batch in self.out.take() {
+            for record in Batch::open(&batch.bytes).unwrap() {
+                match Record::decode(record.unwrap().bytes).unwrap() {
+                    Record::Charge(c) if c.kind == EntryKind::BroughtForward => {
+                        assert_eq!(c.amount.0, -c.balance_after.0);
+                        brought = Some(c.balance_after.0);
+                    }
+                    Record::Answer(answer) => is_repeated = answer.is_repeated,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        (brought, is_repeated)
+    }
+
     pub fn event(&mut self, sample: &Sample) -> Fate {
         self.feed(&sample.bytes())
     }
@@ -143,9 +163,18 @@ fn fate(record: Record<'_>) -> Fate {
     }
 }
 
-pub fn open_account(advertiser_id: u64, daily_budget: i128, balance: i128) -> Vec<u8> {
-    let command = AccountOpen { advertiser_id, daily_budget: Nanos(daily_budget), balance: Nanos(balance) };
-    command.encode().to_vec()
+/// The command of an accounts file's line, with amounts in nanos.
+fn open_account(advertiser_id: u64, daily_budget: i128, balance: i128) -> Vec<u8> {
+    let money = |amount| Some(Nanos(amount).to_wire(Currency::default()).unwrap());
+    let open = rpc::OpenAccount {
+        balance: money(balance),
+        daily_budget: money(daily_budget),
+        brought_forward: true,
+        ..rpc::OpenAccount::default()
+    };
+    let key = Command::ACCOUNTS_FILE.to_owned();
+    let action = Some(rpc::command::Action::Open(open));
+    Command::encode(&rpc::Command { key, advertiser_id, time_ms: 0, action })
 }
 
 pub fn rules() -> Rules {

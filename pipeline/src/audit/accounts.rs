@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use weir_operators::billing::{Due, Terms, model};
 use weir_operators::deduct::{Account, Campaign, CampaignId};
 use weir_proto::rpc::{self, command::Action};
-use weir_proto::{AccountOpen, Charge, Currency, EntryKind, Event, Nanos, Outcome, RefuseReason};
+use weir_proto::{Charge, Currency, EntryKind, Event, Nanos, Outcome, RefuseReason};
 
 #[derive(Clone, Copy, Default)]
 struct Chain {
@@ -39,13 +39,6 @@ impl Accounts {
             chains: accounts.into_iter().map(|(id, a)| (id, chain(a))).collect(),
             campaigns: campaigns.into_iter().map(|(id, c)| (id, c.terms)).collect(),
         }
-    }
-
-    /// An account is opened; the same line again changes nothing.
-    pub(super) fn open(&mut self, command: &AccountOpen) {
-        let opening = command.balance.0;
-        let chain = Chain { opening, balance: opening, ..Chain::default() };
-        self.chains.entry(command.advertiser_id).or_insert(chain);
     }
 
     /// A command was done; what it moved was told before.
@@ -96,6 +89,18 @@ impl Accounts {
     /// Money was moved, or was not; what is wrong with that.
     pub(super) fn moved(&mut self, charge: &Charge<'_>) -> Result<(), String> {
         let id = charge.advertiser_id;
+        if charge.kind == EntryKind::BroughtForward {
+            let balance = charge.balance_after.0;
+            let is_new =
+                self.chains.insert(id, Chain { opening: balance, balance, ..Chain::default() }).is_none();
+            let is_all = charge.taken().negated() == Ok(charge.balance_after);
+            return match is_new && is_all {
+                true => Ok(()),
+                false => {
+                    Err(format!("advertiser {id} has money already, to which a balance is brought forward"))
+                }
+            };
+        }
         if charge.kind == EntryKind::Opening {
             self.chains.entry(id).or_default();
         }

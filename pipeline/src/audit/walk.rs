@@ -155,12 +155,6 @@ impl<'a> Walk<'a> {
                 Ok(!self.is_end(minute))
             }
             Record::Tick(_) => Ok(true),
-            Record::AccountOpen(command) => {
-                if let Some(accounts) = &mut self.accounts {
-                    accounts.open(&command);
-                }
-                Ok(true)
-            }
             Record::Charge(charge) => {
                 self.notices(charge.advertiser_id)?;
                 Ok(true)

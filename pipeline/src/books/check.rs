@@ -8,9 +8,9 @@ use weir_proto::Nanos;
 /// How all balances came to be what they are.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Money {
-    /// Sum of the opening balances that accounts files brought.
+    /// Sum of the balances that accounts files brought forward.
     pub opening_nanos: Nanos,
-    /// Sum of all other opening balances and of all that was paid in.
+    /// Sum of the opening balances of all other accounts and of all that was paid in.
     pub deposited_nanos: Nanos,
     /// Sum of all that was paid out.
     pub withdrawn_nanos: Nanos,
@@ -25,7 +25,7 @@ pub struct Money {
 impl Money {
     /// Adds those of an advertiser.
     pub fn add(&mut self, entry: &Entry, account: Option<&Account>) {
-        self.opening_nanos.0 += account.map_or(0, |a| a.opening);
+        self.opening_nanos.0 += entry.opened;
         self.deposited_nanos.0 += entry.deposited;
         self.withdrawn_nanos.0 += entry.withdrawn;
         self.charged_nanos.0 += entry.charged;
@@ -36,17 +36,17 @@ impl Money {
 
 /// What does not agree in the two books of an advertiser, if anything.
 pub fn difference(id: u64, entry: &Entry, account: Option<&Account>) -> Option<String> {
-    let expected = entry.balance(Nanos(account.map_or(0, |a| a.opening)));
+    let expected = entry.balance();
     let Some(account) = account else {
         return (expected != Ok(Nanos::ZERO))
             .then(|| format!("advertiser {id} has no account, but moved money"));
     };
     (expected != Ok(Nanos(account.balance))).then(|| {
-        let Entry { deposited, withdrawn, charged, credited, .. } = *entry;
+        let Entry { opened, deposited, withdrawn, charged, credited, .. } = *entry;
         format!(
             "advertiser {id}: opening {} + deposited {} − withdrawn {} − charged {} + credited {} is not the \
              balance {}",
-            Nanos(account.opening),
+            Nanos(opened),
             Nanos(deposited),
             Nanos(withdrawn),
             Nanos(charged),

@@ -6,7 +6,7 @@
 //!
 //! A day is one of the account's time zone, and an event belongs to the day on which it happened: one that
 //! comes late still changes the statement of its day. The balance at the beginning of the period is what an
-//! accounts file brought, if it did, and all that the days before moved.
+//! accounts file brought forward, if it did, and all that the days before moved.
 
 use super::adjusted::{self, Adjusted};
 use super::stores::Stores;
@@ -108,7 +108,7 @@ impl Balance {
             rows.map(|(_, row)| Nanos(row.amount)).try_fold(Nanos::ZERO, Nanos::checked_add)
         };
         let days = period.days();
-        let brought = Nanos(account.opening);
+        let brought = Nanos(entry.opened);
         let by_books = brought.checked_sub(own(&|_| true)?)?;
         Ok(Balance {
             currency: entry.currency,

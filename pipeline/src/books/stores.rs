@@ -1,5 +1,5 @@
 //! The stores of the published generation, read beside a job that may be running. A running job's stores
-//! are seen as of their last flush, which is at most a minute ago.
+//! are seen as of their last flush: the one it was asked for, or that of the minute's tick.
 
 use crate::data_dir::DataDir;
 use crate::error::JobError;

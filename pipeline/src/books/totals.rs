@@ -56,8 +56,8 @@ impl Totals {
                 self.charges.add(row.count, amount)?;
                 self.refused.add(row.refused_count, Nanos(row.refused_amount))?;
             }
-            // No money moves.
-            EntryKind::Arrears => {}
+            // No money moves, or on no day.
+            EntryKind::Arrears | EntryKind::BroughtForward => {}
         }
         Ok(())
     }

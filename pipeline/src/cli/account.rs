@@ -2,8 +2,8 @@
 
 use super::Failure;
 use super::holdings::{list, show};
+use super::session::books_of;
 use super::submit::{Sending, amount, currency, money};
-use crate::data_dir::DataDir;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use weir_proto::rpc::command::Action;
@@ -136,8 +136,8 @@ pub(super) fn account(command: &AccountCommand) -> Result<(), Failure> {
         AccountCommand::Freeze(args) => freeze(args, true),
         AccountCommand::Unfreeze(args) => freeze(args, false),
         AccountCommand::Budget(args) => budget(args),
-        AccountCommand::Show(args) => show(&DataDir::open(&args.at.data_dir)?, args.advertiser, args.at.json),
-        AccountCommand::List(args) => list(&DataDir::open(&args.data_dir)?, args.json),
+        AccountCommand::Show(args) => show(&books_of(&args.at.data_dir)?, args.advertiser, args.at.json),
+        AccountCommand::List(args) => list(&books_of(&args.data_dir)?, args.json),
     }
 }
 
@@ -153,6 +153,7 @@ fn open(args: &OpenArgs) -> Result<(), Failure> {
         daily_budget: args.daily_budget.map(own).transpose()?,
         credit_line: args.credit_line.map(own).transpose()?,
         low_balance: each(&args.low_balance, Some(args.currency))?,
+        brought_forward: false,
     };
     args.sending.submit(args.advertiser, Action::Open(open))
 }

@@ -3,17 +3,13 @@
 use super::Failure;
 use super::output::line;
 use super::table::Table;
+use crate::books::stores::Stores;
 use crate::data_dir::DataDir;
-use crate::generations::Registry;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use weir_operators::deduct::{self, Account, Campaign, Spent};
 use weir_operators::partition;
 use weir_proto::{Minute, Nanos, StageId};
-use weir_state::{Shared, Store};
-
-/// Block cache of the stores, in bytes.
-const CACHE: usize = 8 << 20;
 
 /// An account with its campaigns.
 struct Held {
@@ -34,18 +30,14 @@ impl Holdings {
 
 /// The accounts of one partition, or of all.
 fn read(dir: &DataDir, partition: Option<u32>) -> Result<BTreeMap<u64, Held>, Failure> {
-    let registry = Registry::open(dir)?;
-    let generation = registry.runs(registry.published(), StageId::Deduct);
-    let (shared, mut all) = (Shared::new(CACHE), BTreeMap::new());
-    for task in dir.tasks_of(StageId::Deduct) {
-        let path = dir.store(task.in_generation(generation));
-        if partition.is_none_or(|p| p == u32::from(task.partition)) && path.exists() {
-            let store = Store::open_read_only(&path, &shared)?;
-            let held = |account| Held { account, campaigns: BTreeMap::new() };
-            all.extend(deduct::accounts(&store)?.into_iter().map(|(id, account)| (id, held(account))));
-            for ((advertiser, id), campaign) in deduct::campaigns(&store)? {
-                all.get_mut(&advertiser).and_then(|held: &mut Held| held.campaigns.insert(id, campaign));
-            }
+    let (stores, mut all) = (Stores::open(dir)?, BTreeMap::new());
+    let tasks = dir.tasks_of(StageId::Deduct).into_iter();
+    for task in tasks.filter(|task| partition.is_none_or(|p| p == u32::from(task.partition))) {
+        let Some((store, _)) = stores.of(task)? else { continue };
+        let held = |account| Held { account, campaigns: BTreeMap::new() };
+        all.extend(deduct::accounts(&store)?.into_iter().map(|(id, account)| (id, held(account))));
+        for ((advertiser, id), campaign) in deduct::campaigns(&store)? {
+            all.get_mut(&advertiser).and_then(|held: &mut Held| held.campaigns.insert(id, campaign));
         }
     }
     Ok(all)
@@ -58,7 +50,6 @@ fn as_json(id: u64, held: &Held) -> Value {
         "advertiser_id": id,
         "currency": account.currency,
         "balance_nanos": Nanos(account.balance),
-        "opening_nanos": Nanos(account.opening),
         "credit_line_nanos": Nanos(account.credit_line),
         "daily_budget_nanos": account.daily_budget.map(Nanos),
         "low_balance_nanos": account.thresholds().collect::<Vec<_>>(),

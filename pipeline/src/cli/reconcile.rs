@@ -4,6 +4,7 @@ use super::Failure;
 use super::output::line;
 use super::period::PeriodArgs;
 use super::reconcile_text::{csv, text};
+use super::session::books_of;
 use crate::books::BooksError;
 use crate::books::counts::{Scope, ours};
 use crate::books::database;
@@ -11,7 +12,6 @@ use crate::books::discrepancy::{Comparison, compare};
 use crate::books::partner::{self, PartnerError};
 use crate::books::share::Share;
 use crate::books::stores::Stores;
-use crate::data_dir::DataDir;
 use crate::ledger::parse_url;
 use clap::Args;
 use serde::Serialize;
@@ -95,9 +95,9 @@ pub(super) fn reconcile(args: &ReconcileArgs) -> Result<(), Failure> {
         advertisers: args.advertiser.iter().copied().collect(),
         ..Scope::default()
     };
-    let stores = Stores::open(&DataDir::open(&args.data_dir)?)?;
+    let stores = Stores::open(&books_of(&args.data_dir)?)?;
     if stores.dir().is_in_use() {
-        tracing::warn!("a job runs: what it has done since its stores were last written is not compared");
+        tracing::warn!("a job runs: what it is doing now may stand on one side alone");
     }
     let file = args.file.as_ref().map(|path| with_file(&stores, scope.clone(), path, args.threshold));
     let database = args.database.as_ref().map(|url| parse_url(url).map_err(|e| format!("--database {e}")));

@@ -2,8 +2,8 @@
 
 use super::Failure;
 use super::output::{grouped, line};
+use super::session::books_of;
 use crate::books::check::Money;
-use crate::data_dir::DataDir;
 use crate::summary::{AdvertiserBooks, Books, Summary};
 use clap::Args;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ pub(super) struct ReportArgs {
 }
 
 pub(super) fn report(args: &ReportArgs) -> Result<(), Failure> {
-    let books = Books::read(&DataDir::open(&args.data_dir)?)?;
+    let books = Books::read(&books_of(&args.data_dir)?)?;
     let (summary, top) = (books.summary(), books.top(args.top));
     if args.json {
         let mut object = serde_json::to_value(&summary)?;

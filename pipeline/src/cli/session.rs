@@ -6,6 +6,7 @@ use crate::data_dir::DataDir;
 use crate::job::{Job, JobOptions};
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::task::JoinSet;
 use tonic::transport::Channel;
 use weir_proto::rpc::control_client::ControlClient;
 use weir_proto::rpc::{
-    Command, Generation, GenerationsRequest, GenerationsResponse, SubmitRequest, SubmitResponse,
+    Command, FlushRequest, Generation, GenerationsRequest, GenerationsResponse, SubmitRequest, SubmitResponse,
 };
 
 /// How often it is asked how far something is.
@@ -39,6 +40,16 @@ pub(super) async fn serve(address: SocketAddr, job: &Arc<Job>) -> Result<SocketA
         }
     });
     Ok(address)
+}
+
+/// A data directory whose books are to be read. A job that runs and can be asked writes them to disk first;
+/// of one that cannot, they are as of the last minute's tick.
+pub(super) fn books_of(dir: &Path) -> Result<DataDir, Failure> {
+    let dir = DataDir::open(dir)?;
+    if let Some(mut session) = running(&dir)? {
+        session.ask(|mut client| async move { client.flush(FlushRequest {}).await })?;
+    }
+    Ok(dir)
 }
 
 /// Asks the running job of a data directory; `None` if none runs.

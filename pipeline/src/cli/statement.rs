@@ -3,12 +3,12 @@
 use super::Failure;
 use super::output::{grouped, line, written};
 use super::period::PeriodArgs;
+use super::session::books_of;
 use super::table::Table;
 use crate::books::BooksError;
 use crate::books::statement::{Line, Statement, statement as make};
 use crate::books::stores::Stores;
 use crate::books::totals::Sum;
-use crate::data_dir::DataDir;
 use clap::Args;
 use std::path::PathBuf;
 use weir_proto::Nanos;
@@ -41,7 +41,7 @@ pub(super) struct StatementArgs {
 
 pub(super) fn statement(args: &StatementArgs) -> Result<(), Failure> {
     let period = args.period.period()?;
-    let stores = Stores::open(&DataDir::open(&args.data_dir)?)?;
+    let stores = Stores::open(&books_of(&args.data_dir)?)?;
     let found = make(&stores, args.advertiser, period).map_err(|error| match error {
         unknown @ BooksError::Unknown(_) => Failure::Said(unknown.to_string(), 1),
         other => other.into(),

@@ -64,7 +64,7 @@ pub(super) struct TapArgs {
     /// The same as --format jsonl.
     #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// Show ticks too.
+    /// Show ticks too, and among charges the balances that an accounts file brought forward.
     #[arg(long)]
     ticks: bool,
     /// Show users, addresses and unreadable lines as they are; needs to read the mask key.
@@ -207,7 +207,7 @@ impl<W: Write> Tap<'_, W> {
     fn stretch(&mut self, at: usize) -> Result<bool, TapError> {
         let Tap { args, reader, cursors, filter, personal, printer, left, .. } = self;
         cursors[at].advance(reader, |found| {
-            if found.is_tick() && !args.ticks {
+            if found.is_internal() && !args.ticks {
                 return Ok(ControlFlow::Continue(()));
             }
             let row = Row::new(args.topic, &found, personal);

@@ -22,6 +22,9 @@ pub(super) fn check(command: &rpc::Command) -> Result<(), JobError> {
         let len = command.key.len();
         return invalid(format!("the key of a command has 1 to 200 bytes; this one has {len}"));
     }
+    if command.key == Command::ACCOUNTS_FILE {
+        return invalid(format!("the key {:?} belongs to accounts files: choose another one", command.key));
+    }
     if command.advertiser_id == 0 {
         return invalid("the advertiser_id is missing: whose account is the command about?");
     }
@@ -89,6 +92,9 @@ fn check_open(open: &rpc::OpenAccount) -> Result<(), JobError> {
         return invalid("the balance needs a currency_code: it is that of the account for good");
     }
     not_negative("balance", balance)?;
+    if open.brought_forward {
+        return invalid("only an accounts file brings a balance forward: leave brought_forward out");
+    }
     if zone(&open.time_zone).is_none() {
         return invalid(format!(
             "the time zone {:?} is not known: give a name of IANA such as Europe/Berlin",

@@ -2,7 +2,7 @@
 
 use crate::tap::{Personal, Row};
 use serde::{Deserialize, Serialize};
-use weir_proto::{Guid, MessageId, Nanos, Producer, Provenance, Record, RecordError};
+use weir_proto::{EntryKind, Guid, MessageId, Nanos, Producer, Provenance, Record, RecordError};
 
 /// Amounts are sent in billionths.
 const SCALE: u32 = 9;
@@ -50,6 +50,11 @@ struct WithId<'a> {
 }
 
 impl Message {
+    /// Whether it is a balance that an accounts file brought forward, of which the account system knows.
+    pub fn is_brought_forward(&self) -> Result<bool, RecordError> {
+        Ok(matches!(Record::decode(&self.bytes)?, Record::Charge(c) if c.kind == EntryKind::BroughtForward))
+    }
+
     /// What it is about.
     pub fn about(&self) -> Result<About<'_>, RecordError> {
         Ok(match Record::decode(&self.bytes)? {
@@ -92,7 +97,7 @@ impl Message {
 pub(super) mod tests {
     use super::*;
     use weir_proto::{Adjustment, AdjustmentKind, Billing, Charge, ChargeRef, Crossings, Currency};
-    use weir_proto::{EntryKind, Outcome, StageId, Topic};
+    use weir_proto::{Outcome, StageId, Topic};
 
     /// A charge of 5 nanos.
     pub(in crate::deliver) fn charge(offset: u64) -> Message {

@@ -96,7 +96,7 @@ impl DeliverTask {
         while batch.len() < limit && !self.shared.pressure.is_full() {
             let Some(message) = self.own.published.next(&mut budget)? else { break };
             self.own.meta.tally.taken += 1;
-            if self.own.buried.remove(&message.id) {
+            if self.own.buried.remove(&message.id) || message.is_brought_forward()? {
                 continue;
             }
             batch.push(Waiting { attempt: 0, next_ms: 0, message });

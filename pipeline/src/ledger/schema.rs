@@ -6,10 +6,11 @@ use refinery_core::{Migration, Runner};
 use tokio_postgres::Client;
 
 /// In their order. What was once applied is never edited: the library compares checksums.
-const MIGRATIONS: [(&str, &str); 3] = [
+const MIGRATIONS: [(&str, &str); 4] = [
     ("V1__ledger", include_str!("../../migrations/V1__ledger.sql")),
     ("V2__views", include_str!("../../migrations/V2__views.sql")),
     ("V3__permissions", include_str!("../../migrations/V3__permissions.sql")),
+    ("V4__more_kinds", include_str!("../../migrations/V4__more_kinds.sql")),
 ];
 const HISTORY: &str = "weir.schema_history";
 /// Two jobs that start at once do not migrate at once. Any number that others do not use.

@@ -16,14 +16,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use weir_operators::{Outbox, accounts, partition};
-use weir_proto::{AccountOpen, Producer, StageId};
+use weir_proto::{Command, Producer, StageId, rpc};
 use weir_state::{Commit, Durability, Store, TaskMeta};
 
 const TABLE: u8 = 1;
 const TAKEN: &[u8] = b"taken";
 
 /// Commands with the byte positions of their lines.
-type Commands = Vec<(u64, AccountOpen)>;
+type Commands = Vec<(u64, rpc::Command)>;
 
 /// Reads and checks an accounts file: its commands, and its bytes.
 pub fn read(path: &Path) -> Result<(Commands, Vec<u8>), JobError> {
@@ -152,7 +152,7 @@ impl AccountsTask {
             self.outbox.at(*position);
             self.outbox.taken();
             let to = partition::by_advertiser(command.advertiser_id, self.outbox.partitions());
-            self.outbox.emit(to, &[&command.encode()]);
+            self.outbox.emit(to, &[&Command::encode(command)]);
         }
         let batches = self.outbox.take();
         self.uncommitted = Some(self.outputs.append(batches, &mut self.meta)?);

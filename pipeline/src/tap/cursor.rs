@@ -4,7 +4,7 @@ use super::TapError;
 use super::position::{From, STRETCH, Until, begin_of};
 use crate::log::{FrameHead, LoggedBatch, TopicReader};
 use std::ops::ControlFlow;
-use weir_proto::{Batch, BatchRecord, Provenance, Record};
+use weir_proto::{Batch, BatchRecord, EntryKind, Provenance, Record};
 
 /// A record and where it stands.
 pub struct Found<'a> {
@@ -19,9 +19,13 @@ pub struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// Whether it is a tick.
-    pub fn is_tick(&self) -> bool {
-        matches!(self.record, Record::Tick(_))
+    /// Whether it is there for the job alone: a tick, or the balance that an accounts file brought forward.
+    pub fn is_internal(&self) -> bool {
+        match &self.record {
+            Record::Tick(_) => true,
+            Record::Charge(charge) => charge.kind == EntryKind::BroughtForward,
+            _ => false,
+        }
     }
 }
 

@@ -135,12 +135,6 @@ fn value_of(record: &Record<'_>, place: Place, personal: &Personal) -> Value {
     let mut fields = match record {
         Record::Event(event) => event_fields(event, personal),
         Record::Tick(minute) => object(json!({ "tick": minute.0, "tick_time_ms": minute.start_ms() })),
-        Record::AccountOpen(open) => object(json!({
-            "command": "account_open",
-            "advertiser_id": open.advertiser_id,
-            "daily_budget_nanos": open.daily_budget,
-            "balance_nanos": open.balance,
-        })),
         Record::Notice(notice) => object(json!({
             "notice": notice.kind.name(),
             "advertiser_id": notice.advertiser_id,
