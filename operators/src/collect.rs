@@ -235,6 +235,10 @@ const KINDS: &str = "click, impression, action, sale, sale_reversal or burl";
 /// The most that a sale may amount to, in micros: a billion units.
 const MOST_SALE_MICROS: u64 = 1_000_000_000_000_000;
 
+/// How guids begin that are made here or by deduct, of billing notices and of periods: an event that could
+/// choose one would take their place.
+const OWN_GUIDS: [&str; 3] = ["burl:", "cpt/", "cpd/"];
+
 impl<'a> Line<'a> {
     /// An OpenRTB notice is a billable impression at the price of its auction, once for each bid and
     /// impression of it.
@@ -320,6 +324,11 @@ impl<'a> Line<'a> {
             Currency::parse(text)
                 .ok_or_else(|| malformed(format!("currency is {text:?}, not a code of ISO 4217")))
         });
+        if !self.is_notice
+            && let Some(start) = OWN_GUIDS.iter().find(|start| guid.starts_with(**start))
+        {
+            return Err(malformed(format!("a guid that begins with {start:?} is given by the job alone")));
+        }
         Ok(NewEvent {
             guid: Guid::parse(guid)
                 .ok_or_else(|| malformed(format!("guid must have 1 to {} bytes", Guid::MAX_LEN)))?,

@@ -1,10 +1,11 @@
--- What the account system could not collect, which moves nothing; and the balances that accounts had before, as an
+-- What moves nothing: what the account system could not collect, and credit lines that let an account pay again.
+-- And the balances that accounts had before, as an
 -- accounts file says: on 1970-01-01, before all days.
 
 ALTER TABLE weir.entries DROP CONSTRAINT entries_kind_check;
 ALTER TABLE weir.entries ADD CONSTRAINT entries_kind_check CHECK (kind IN ('click', 'impression', 'action', 'sale',
     'sale_reversal', 'period', 'opening', 'top_up', 'withdrawal', 'refund', 'reversal', 'adjustment',
-    'arrears', 'brought_forward'));
+    'arrears', 'credit_line', 'brought_forward'));
 
 CREATE UNIQUE INDEX entries_brought_forward_once ON weir.entries (advertiser_id) WHERE kind = 'brought_forward';
 

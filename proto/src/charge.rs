@@ -62,11 +62,13 @@ pub enum RefuseReason {
     OtherAmount = 17,
     /// The account is open already.
     AccountExists = 18,
+    /// A contract by time that would be charged for more than a month of the past at once.
+    StartsInThePast = 19,
 }
 
 impl RefuseReason {
     /// Every reason.
-    pub const ALL: [RefuseReason; 18] = [
+    pub const ALL: [RefuseReason; 19] = [
         RefuseReason::UnknownAccount,
         RefuseReason::InsufficientBalance,
         RefuseReason::DailyBudget,
@@ -85,6 +87,7 @@ impl RefuseReason {
         RefuseReason::OtherContent,
         RefuseReason::OtherAmount,
         RefuseReason::AccountExists,
+        RefuseReason::StartsInThePast,
     ];
 
     /// The name in JSON and metrics.
@@ -108,6 +111,7 @@ impl RefuseReason {
             RefuseReason::OtherContent => "other_content",
             RefuseReason::OtherAmount => "other_amount",
             RefuseReason::AccountExists => "account_exists",
+            RefuseReason::StartsInThePast => "starts_in_the_past",
         }
     }
 }
@@ -171,11 +175,13 @@ pub enum EntryKind {
     Arrears = 11,
     /// The balance that an account had before all of this: what its line in an accounts file says.
     BroughtForward = 12,
+    /// The credit line was raised, so that an account pays again. No money moves: the amount is 0.
+    CreditLine = 13,
 }
 
 impl EntryKind {
     /// Every kind.
-    pub const ALL: [EntryKind; 13] = [
+    pub const ALL: [EntryKind; 14] = [
         EntryKind::Click,
         EntryKind::Impression,
         EntryKind::Action,
@@ -189,6 +195,7 @@ impl EntryKind {
         EntryKind::Reversal,
         EntryKind::Arrears,
         EntryKind::BroughtForward,
+        EntryKind::CreditLine,
     ];
 
     /// The name in JSON.
@@ -207,6 +214,7 @@ impl EntryKind {
             EntryKind::Reversal => "reversal",
             EntryKind::Arrears => "arrears",
             EntryKind::BroughtForward => "brought_forward",
+            EntryKind::CreditLine => "credit_line",
         }
     }
 
@@ -224,6 +232,7 @@ impl EntryKind {
                 | EntryKind::TopUp
                 | EntryKind::Withdrawal
                 | EntryKind::Arrears
+                | EntryKind::CreditLine
         )
     }
 

@@ -118,7 +118,7 @@ impl Line {
         assert!(compared > 0, "there was nothing to repeat: {generation:?}");
     }
 
-    /// Charges and dropped records, as the audit takes them.
+    /// Charges and dropped records of events, as the audit takes them.
     pub fn taps(&self) -> Taps {
         Taps { charges: self.records("charges"), dropped: self.records("dropped") }
     }
@@ -132,7 +132,7 @@ impl Line {
 
     fn records<T: serde::de::DeserializeOwned>(&self, topic: &str) -> Vec<T> {
         let all = self.0.iter().filter(|((t, ..), _)| *t == topic).flat_map(|(_, sent)| sent);
-        let records = all.filter(|s| s.tick.is_none());
+        let records = all.filter(|s| s.tick.is_none() && s.record["kind"] != "brought_forward");
         records.map(|s| serde_json::from_value(s.record.clone()).unwrap()).collect()
     }
 }

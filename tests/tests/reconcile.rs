@@ -42,7 +42,7 @@ fn adjustments_are_in_the_books_already() {
     job.start();
     job.settle();
     let entries = |what: &str| server.number(&format!("SELECT count(*) FROM weir.entries WHERE {what}"));
-    wait_for("the charges", || entries("true") == Some(100));
+    wait_for("the charges", || entries("kind = 'click'") == Some(100));
 
     // Half of each user's clicks of a minute were too many, by the rules that hold from now on.
     let dir = job.data_dir().to_owned();

@@ -41,6 +41,11 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// Whether it is a contract for a slot over a time, and no price of events.
+    pub fn is_by_time(&self) -> bool {
+        matches!(self.billing, Some(Billing::Cpt | Billing::Cpd))
+    }
+
     /// A price, or the cap if it is above that.
     pub fn capped(&self, price: Nanos) -> Nanos {
         self.price_cap.map_or(price, |cap| price.min(Nanos(cap)))

@@ -135,6 +135,21 @@ impl Account {
         Ok(crossings)
     }
 
+    /// Sets how far the balance may fall below zero; what is crossed with it.
+    pub fn set_credit_line(&mut self, line: Nanos) -> Crossings {
+        let is_raised = line.0 > std::mem::replace(&mut self.credit_line, line.0);
+        match is_raised && std::mem::take(&mut self.told.exhausted) {
+            true => Crossings::RESUMED,
+            false => Crossings::default(),
+        }
+    }
+
+    /// Sets the most for each day. What is crossed then is told, even on a day on which it was told before.
+    pub fn set_daily_budget(&mut self, budget: Option<i128>) {
+        self.daily_budget = budget;
+        self.told.budget.clear();
+    }
+
     /// Lets go of what belongs to earlier days.
     pub fn forget_before(&mut self, day: u32) {
         self.spent.forget_before(day);

@@ -2,6 +2,7 @@
 
 use super::account::Account;
 use super::campaign::Campaign;
+use crate::billing::Terms;
 use hashbrown::{HashMap, HashSet};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -84,8 +85,12 @@ impl Books {
         self.campaigns.entry(id).or_default()
     }
 
-    /// Takes note of whether a campaign is charged by time now.
-    pub fn follow(&mut self, id: CampaignId) {
+    /// Sets a campaign up, or changes it.
+    pub fn set_up(&mut self, id: CampaignId, terms: Terms) {
+        if let Some(account) = self.account_mut(id.0) {
+            account.has_campaigns = true;
+        }
+        self.campaign_mut(id).set(terms);
         match self.campaigns.get(&id).is_some_and(Campaign::accrues) {
             true => self.by_time.insert(id),
             false => self.by_time.remove(&id),

@@ -64,9 +64,16 @@ impl Campaign {
         self.told.clear();
     }
 
+    /// Whether periods of this contract were decided before.
+    pub fn has_begun(&self, terms: &Terms) -> bool {
+        let is = |billing, starts| (billing, starts) == (terms.billing, terms.starts_ms);
+        let own = is(self.terms.billing, self.terms.starts_ms) && self.accrual.periods > 0;
+        own || self.left.iter().any(|(billing, starts, _)| is(*billing, *starts))
+    }
+
     /// The billing model, if it charges by time.
     fn by_time(&self) -> Option<&'static dyn Model> {
-        self.terms.billing.filter(|b| matches!(b, Billing::Cpt | Billing::Cpd)).map(model)
+        self.terms.billing.filter(|_| self.terms.is_by_time()).map(model)
     }
 
     /// Whether it may have periods that are not decided yet.

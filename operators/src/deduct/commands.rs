@@ -14,6 +14,9 @@ use weir_proto::{Answer, Billing, Command, Currency, EntryKind, Minute, Nanos, O
 use weir_state::Store;
 use xxhash_rust::xxh3::xxh3_128;
 
+/// How long before it is set up a contract by time may have started, in minutes: it is charged at one tick.
+const MOST_IN_ARREAR: u32 = 31 * 24 * 60;
+
 const DECIDED: RowsOf = RowsOf { table: 5, version: 1, what: "a decided command" };
 
 /// What was decided about a command.
@@ -135,14 +138,17 @@ impl Deduct {
             Action::Refund(refund) => self.refund(store, command, refund, out),
             Action::Reply(reply) => self.reply(store, command, reply, out),
             Action::Campaign(campaign) => Ok(self.set_campaign(advertiser_id, campaign)),
-            Action::CreditLine(money) => Ok(amount_in(account, money).and_then(|line| {
+            Action::CreditLine(money) => match amount_in(account, money) {
                 // No balance is below its credit line, ever.
-                if account.balance < line.0.saturating_neg() {
-                    return Err(RefuseReason::InsufficientBalance);
+                Ok(line) if account.balance < line.0.saturating_neg() => {
+                    Ok(Err(RefuseReason::InsufficientBalance))
                 }
-                account.credit_line = line.0;
-                Ok(Nanos::ZERO)
-            })),
+                Ok(line) => {
+                    let crossings = account.set_credit_line(line);
+                    self.tell(command, EntryKind::CreditLine, crossings, out)
+                }
+                refused => Ok(refused),
+            },
             Action::Freeze(freeze) => {
                 account.frozen = freeze.frozen;
                 Ok(Ok(Nanos::ZERO))
@@ -198,10 +204,12 @@ impl Deduct {
             ends_ms: campaign.ends_ms,
             attribution_minutes: campaign.attribution_minutes,
         };
-        account.has_campaigns = true;
         let id = (advertiser_id, campaign.campaign_id);
-        self.books.campaign_mut(id).set(terms);
-        self.books.follow(id);
+        let is_late = terms.starts_ms < self.now.minus(MOST_IN_ARREAR).start_ms();
+        if is_late && terms.is_by_time() && !self.books.campaign(id).is_some_and(|c| c.has_begun(&terms)) {
+            return Err(RefuseReason::StartsInThePast);
+        }
+        self.books.set_up(id, terms);
         Ok(Nanos::ZERO)
     }
 }
@@ -213,7 +221,7 @@ fn amounts_in(account: &Account, all: &[Money]) -> Result<Vec<Nanos>, RefuseReas
 fn set_budget(account: &mut Account, budget: &rpc::AccountBudget) -> Moved {
     let daily = optional_amount(account, budget.daily_budget.as_ref())?;
     let thresholds = amounts_in(account, &budget.low_balance)?;
-    account.daily_budget = daily;
+    account.set_daily_budget(daily);
     account.tell_below(thresholds);
     Ok(Nanos::ZERO)
 }

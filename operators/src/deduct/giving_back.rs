@@ -120,6 +120,7 @@ impl Deduct {
             return Ok(Err(RefuseReason::AboveOriginal));
         }
         let amount = amount.nanos();
+        self.settle(advertiser_id, &before, amount)?;
         self.given_back.put(row, FOR_EVER, GivenBack { amount: Some(amount.0), ..before });
         let charge = Charge {
             campaign_id: past.original.campaign_id,
@@ -150,7 +151,8 @@ impl Deduct {
         match reply.status() {
             Status::Reverse => self.give_back(store, command, EntryKind::Reversal, &past, None, out),
             Status::InsufficientFunds => self.arrears(store, command, &past, out),
-            Status::Accepted | Status::Failed | Status::Unknown => Ok(Ok(Nanos::ZERO)),
+            Status::Accepted => self.collected(store, command.advertiser_id, &past),
+            Status::Failed | Status::Unknown => Ok(Ok(Nanos::ZERO)),
         }
     }
 
@@ -169,8 +171,9 @@ impl Deduct {
             return Ok(Ok(Nanos::ZERO));
         }
         self.given_back.put(row, FOR_EVER, GivenBack { is_in_arrears: true, ..before });
+        let owed = self.owed(store, advertiser_id, past)?;
         if let Some(account) = self.books.account_mut(advertiser_id) {
-            let sum = Nanos(account.arrears).checked_add(past.amount.nanos());
+            let sum = Nanos(account.arrears).checked_add(owed);
             account.arrears = sum.map_err(|source| OperatorError::Money { advertiser_id, source })?.0;
         }
         let charge = Charge {
@@ -180,6 +183,42 @@ impl Deduct {
             ..of_command(command, EntryKind::Arrears)
         };
         self.put(charge, Nanos::ZERO, out)
+    }
+
+    /// What a charge was, less what was reversed of a sale.
+    fn owed(&self, store: &Store, advertiser_id: u64, past: &Past<'_>) -> Result<Nanos, OperatorError> {
+        let sale = self.origins.sale(store, advertiser_id, &past.original.guid)?;
+        let reversed = sale.map_or(Nanos::ZERO, |sale| sale.given_back());
+        let owed = past.amount.nanos().checked_sub(reversed);
+        owed.map_err(|source| OperatorError::Money { advertiser_id, source })
+    }
+
+    /// The account system has collected a charge: if it could not before, it is in arrears no more.
+    fn collected(
+        &mut self,
+        store: &Store,
+        advertiser_id: u64,
+        past: &Past<'_>,
+    ) -> Result<Moved, OperatorError> {
+        let row = key(advertiser_id, past.original.guid.as_bytes());
+        let before = self.given_back.get(store, &row)?.unwrap_or_default();
+        if before.is_in_arrears {
+            let refunded = Nanos(before.amount.unwrap_or(0));
+            let left = self.owed(store, advertiser_id, past)?.checked_sub(refunded);
+            let left = left.map_err(|source| OperatorError::Money { advertiser_id, source })?;
+            self.settle(advertiser_id, &before, left)?;
+            self.given_back.put(row, FOR_EVER, GivenBack { is_in_arrears: false, ..before });
+        }
+        Ok(Ok(Nanos::ZERO))
+    }
+
+    /// What is given back of a charge in arrears, or is collected after all, is owed no more.
+    fn settle(&mut self, advertiser_id: u64, of: &GivenBack, amount: Nanos) -> Result<(), OperatorError> {
+        if let Some(account) = self.books.account_mut(advertiser_id).filter(|_| of.is_in_arrears) {
+            let left = Nanos(account.arrears).checked_sub(amount);
+            account.arrears = left.map_err(|source| OperatorError::Money { advertiser_id, source })?.0;
+        }
+        Ok(())
     }
 
     /// A sale was reversed, in part or whole.
@@ -197,7 +236,8 @@ impl Deduct {
             return Ok(Err(RefuseReason::UnknownOrigin));
         };
         let row = key(advertiser_id, origin.guid.as_bytes());
-        if self.given_back.get(store, &row)?.is_some_and(|back| back.amount.is_some()) {
+        let before = self.given_back.get(store, &row)?.unwrap_or_default();
+        if before.amount.is_some() {
             return Ok(Err(RefuseReason::AlreadyRefunded));
         }
         let amount = match sale.reverse(origin.sale_micros).map_err(money)? {
@@ -205,7 +245,22 @@ impl Deduct {
             Err(reason) => return Ok(Err(reason)),
         };
         self.origins.reversed(advertiser_id, origin.guid, sale);
+        self.settle(advertiser_id, &before, amount)?;
         self.put(charge, amount, out)
+    }
+
+    /// Tells of what a command has crossed without moving money, if it has.
+    pub(super) fn tell(
+        &mut self,
+        command: &rpc::Command,
+        kind: EntryKind,
+        crossings: Crossings,
+        out: &mut Outbox,
+    ) -> Result<Moved, OperatorError> {
+        match crossings == Crossings::default() {
+            true => Ok(Ok(Nanos::ZERO)),
+            false => self.put(Charge { crossings, ..of_command(command, kind) }, Nanos::ZERO, out),
+        }
     }
 
     /// Moves money by a command: into the balance, or out of it if the amount is negative.

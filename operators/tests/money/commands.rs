@@ -77,6 +77,9 @@ impl Ledger {
             }
             Action::CreditLine(m) => match own(vec![m])? {
                 None if account.balance < -nanos(m) => Err(RefuseReason::InsufficientBalance),
+                None if account.told.exhausted && nanos(m) > account.credit_line => {
+                    Ok(Some((EntryKind::CreditLine, 0)))
+                }
                 moved => Ok(moved),
             },
             Action::Budget(b) => own(b.daily_budget.iter().chain(&b.low_balance).collect()),
@@ -159,12 +162,17 @@ impl Ledger {
             Action::Open(open) => account.told.low = low(&open.low_balance, account.balance),
             Action::Budget(b) => {
                 account.daily_budget = b.daily_budget.as_ref().map(nanos);
+                account.told.budget.clear();
                 account.told.low = low(&b.low_balance, account.balance);
             }
             Action::CreditLine(m) => account.credit_line = nanos(m),
             Action::Freeze(f) => account.frozen = f.frozen,
             Action::Campaign(c) => self.set_campaign(advertiser, c),
             Action::Refund(r) => self.gave_back(advertiser, r.original.as_ref(), charge),
+            Action::Reply(r) if r.status == 1 => {
+                let id = id_of(advertiser, r.original.as_ref());
+                self.charged.get_mut(&id).unwrap().in_arrears = false;
+            }
             Action::Reply(r) => self.gave_back(advertiser, r.original.as_ref(), charge),
             _ => {}
         }

@@ -177,3 +177,22 @@ fn a_tick_that_stands_for_days_keeps_to_the_budget_of_each_of_them() {
     assert!(periods.len() == 60 && periods.iter().all(|p| p.2 == refused), "{periods:?}");
     assert_eq!(bank.balance(), 990 * UNIT);
 }
+
+#[test]
+fn a_contract_is_not_begun_long_after_its_start_and_one_that_has_begun_may_change() {
+    let mut bank = Bank::new(1_000, "");
+    let now = Minute::of_ms(T0).start_ms();
+    let days = |n: u64| n * 24 * 3_600_000;
+    let of = |starts_ms| rpc::Campaign {
+        starts_ms,
+        ends_ms: now + days(60),
+        ..contract("cpd", PRICE, "2026-01-01T00:00Z", "2026-01-02T00:00Z")
+    };
+    let late = Action::Campaign(of(now - days(32)));
+    assert_eq!(bank.command(late), Outcome::Refused(RefuseReason::StartsInThePast));
+    let campaign = of(now - days(30));
+    set(&mut bank, campaign.clone());
+    assert_eq!(tick(&mut bank, now + days(10)).len(), 40);
+    set(&mut bank, rpc::Campaign { price: Some(money(2 * PRICE, "EUR")), ..campaign });
+    assert_eq!(tick(&mut bank, now + days(11)).len(), 1);
+}

@@ -93,6 +93,12 @@ pub fn nanos(money: &rpc::Money) -> i128 {
 }
 
 impl Ledger {
+    /// What the account system could not collect, and nobody gave back since.
+    pub fn arrears(&self, advertiser: u64) -> i128 {
+        let own = self.charged.iter().filter(|((id, _), c)| *id == advertiser && c.in_arrears);
+        own.map(|(_, c)| c.amount - c.reversed - c.refunded.unwrap_or(0)).sum()
+    }
+
     /// What may be taken at a time: of the balance, or of the day's budget.
     pub fn left(&self, advertiser: u64, time: u64, of_balance: bool) -> i128 {
         let Some(a) = self.accounts.get(&advertiser) else { return 0 };
@@ -140,7 +146,7 @@ impl Ledger {
             EntryKind::BroughtForward | EntryKind::Opening | EntryKind::TopUp => a.came_in -= amount,
             EntryKind::Withdrawal => a.withdrawn += amount,
             EntryKind::SaleReversal | EntryKind::Refund | EntryKind::Reversal => a.given_back -= amount,
-            EntryKind::Arrears => assert_eq!(amount, 0),
+            EntryKind::Arrears | EntryKind::CreditLine => assert_eq!(amount, 0),
             _ => a.charged += amount,
         }
         let before = std::mem::replace(&mut a.balance, c.balance_after.0);
@@ -162,7 +168,8 @@ impl Ledger {
     fn check_crossings(&mut self, c: &Charge<'_>, before: i128, day: i64) {
         let a = self.accounts.get_mut(&c.advertiser_id).unwrap();
         let mut expected = Crossings::default();
-        if a.balance > before && std::mem::take(&mut a.told.exhausted) {
+        let is_more = a.balance > before || c.kind == EntryKind::CreditLine;
+        if is_more && std::mem::take(&mut a.told.exhausted) {
             expected.add(Crossings::RESUMED);
         }
         if c.outcome == Outcome::Charged {

@@ -132,3 +132,14 @@ fn only_what_a_user_did_needs_a_user() {
     }
     assert!(collect(&notice("burl", "b", "1", "1", "")).is_ok());
 }
+
+#[test]
+fn no_event_takes_the_place_of_what_the_job_names_itself() {
+    let mut bank = Bank::new(1_000, "");
+    for guid in ["burl:b1:1", "cpt/3/1767225600000/0", "cpd/3/1767225600000/0"] {
+        let rest = r#""kind":"click","user_id":"u","ip":"1.2.3.4","user_agent":"Mozilla/5.0","billing":"cpc","bid_micros":1"#;
+        let said = bill(&mut bank, &line(&format!(r#"{rest},"guid":"{guid}""#))).unwrap_err();
+        assert!(said.starts_with("malformed: a guid that begins with"), "{said}");
+    }
+    assert_eq!(bill(&mut bank, &notice("burl", "b1", "1", "0.52", "")), Ok(520_000));
+}

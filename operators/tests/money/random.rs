@@ -121,6 +121,9 @@ impl Run {
         let balances = held.iter().map(|(id, a)| (*id, a.balance)).collect();
         let expected = self.ledger.accounts.iter().map(|(id, a)| (*id, a.balance));
         assert_eq!(expected.collect::<std::collections::BTreeMap<_, _>>(), balances);
+        for (id, account) in &held {
+            assert_eq!(account.arrears, self.ledger.arrears(*id), "arrears of {id}");
+        }
         let books = ledger(self.post.store()).unwrap();
         assert_eq!(books.len(), self.ledger.books.len());
         for (id, (net, lost, refused)) in &self.ledger.books {

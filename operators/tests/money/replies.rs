@@ -7,7 +7,9 @@ use weir_operators::deduct::{Deduct, accounts};
 use weir_proto::rpc::command::Action;
 use weir_proto::rpc::reply::Status;
 use weir_proto::rpc::{self, Original};
-use weir_proto::{Billing, Charge, EventKind, Guid, Minute, NewEvent, Outcome, Record, RefuseReason};
+use weir_proto::{
+    Billing, Charge, Crossings, EntryKind, EventKind, Guid, Minute, NewEvent, Outcome, Record, RefuseReason,
+};
 
 const ADVERTISER: u64 = 36;
 
@@ -182,4 +184,47 @@ proptest! {
             prop_assert_eq!(bank.balance(), if is_reversed { 1_000 } else { 998 } * UNIT);
         }
     }
+}
+
+#[test]
+fn what_is_collected_after_all_or_given_back_is_owed_no_more() {
+    let (mut bank, original) = charged();
+    let owed = |bank: &mut Bank| accounts(bank.deduct.store()).unwrap()[&ADVERTISER].arrears;
+    let say = |bank: &mut Bank, status| bank.command(reply(&original, status, 2_000, 3, "EUR"));
+    say(&mut bank, Status::InsufficientFunds);
+    say(&mut bank, Status::InsufficientFunds);
+    assert_eq!(owed(&mut bank), 2 * UNIT);
+    say(&mut bank, Status::Accepted);
+    say(&mut bank, Status::Accepted);
+    assert_eq!(owed(&mut bank), 0);
+    say(&mut bank, Status::InsufficientFunds);
+    let half = rpc::Refund {
+        guid: original.clone().unwrap().guid,
+        amount: Some(money(UNIT / 2, "EUR")),
+        original: original.clone(),
+        ..rpc::Refund::default()
+    };
+    assert_eq!(bank.command(Action::Refund(half)), Outcome::Charged);
+    assert_eq!(owed(&mut bank), 2 * UNIT - UNIT / 2);
+    say(&mut bank, Status::Accepted);
+    assert_eq!((owed(&mut bank), bank.balance()), (0, 998 * UNIT + UNIT / 2));
+}
+
+#[test]
+fn a_higher_credit_line_resumes_what_ran_dry() {
+    let mut bank = Bank::new(1, "");
+    let click = |bank: &mut Bank, guid| bank.event(&event(guid, EventKind::Click, Billing::Cpc, 2_000_000));
+    assert_eq!(charge(&click(&mut bank, "a")).crossings, Crossings::EXHAUSTED);
+    let line = |bank: &mut Bank, units| {
+        let action = Action::CreditLine(money(units * UNIT, "EUR"));
+        let outputs = bank.deduct.feed(record(&command(ADVERTISER, &format!("line-{units}"), T0, action)));
+        outputs.iter().find_map(|(_, bytes)| match Record::decode(bytes).unwrap() {
+            Record::Charge(c) => Some((c.kind, c.amount.0, c.crossings)),
+            _ => None,
+        })
+    };
+    assert_eq!(line(&mut bank, 0), None);
+    assert_eq!(line(&mut bank, 5), Some((EntryKind::CreditLine, 0, Crossings::RESUMED)));
+    assert_eq!(line(&mut bank, 6), None, "told once");
+    assert_eq!(charge(&click(&mut bank, "b")).outcome, Outcome::Charged);
 }

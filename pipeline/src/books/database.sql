@@ -7,7 +7,7 @@ WITH moved AS (
     SELECT advertiser_id, campaign_id, day, amount, currency,
            CASE WHEN kind IN ('opening', 'top_up', 'withdrawal') THEN kind END AS kind,
            CASE WHEN kind IN ('sale_reversal', 'refund', 'reversal') THEN 0 ELSE 1 END AS count
-    FROM weir.entries WHERE outcome = 'charged' AND kind NOT IN ('arrears', 'brought_forward')
+    FROM weir.entries WHERE outcome = 'charged' AND kind NOT IN ('arrears', 'credit_line', 'brought_forward')
     UNION ALL
     SELECT a.advertiser_id, coalesce(a.campaign_id, o.campaign_id), a.day, a.amount, a.currency, NULL,
            CASE WHEN a.reason = 'charge' AND a.amount >= 0 THEN 1

@@ -57,7 +57,7 @@ impl Totals {
                 self.refused.add(row.refused_count, Nanos(row.refused_amount))?;
             }
             // No money moves, or on no day.
-            EntryKind::Arrears | EntryKind::BroughtForward => {}
+            EntryKind::Arrears | EntryKind::CreditLine | EntryKind::BroughtForward => {}
         }
         Ok(())
     }

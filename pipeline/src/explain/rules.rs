@@ -85,6 +85,7 @@ pub(crate) fn refuse_rule(reason: RefuseReason) -> String {
         RefuseReason::OtherContent => "a command with this key and another content was decided before",
         RefuseReason::OtherAmount => "the amount was not that of the original, by value and scale",
         RefuseReason::AccountExists => "the account was open already",
+        RefuseReason::StartsInThePast => "the contract started more than 31 days before it was set up",
     }
     .to_owned()
 }
