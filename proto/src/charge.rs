@@ -8,8 +8,9 @@
 //! utc_offset_minutes i16, zero [2], guid text, original text`.
 
 use crate::bytes::{array_at, i128_at, text, u64_at};
-use crate::event::{Billing, Event, EventKind};
+use crate::event::Event;
 use crate::ids::Guid;
+use crate::kinds::{Billing, EventKind};
 use crate::money::{Currency, Nanos};
 use crate::record::{KIND_CHARGE, RecordError};
 use crate::time::Minute;

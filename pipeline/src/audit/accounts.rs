@@ -10,6 +10,7 @@ use weir_proto::{Charge, Currency, EntryKind, Event, Nanos, Outcome, RefuseReaso
 #[derive(Clone, Copy, Default)]
 struct Chain {
     opening: i128,
+    deposited: i128,
     charged: i128,
     balance: i128,
     credit_line: i128,
@@ -31,9 +32,9 @@ impl Accounts {
     ) -> Self {
         let chain = |a: Account| Chain {
             opening: a.balance,
-            charged: 0,
             balance: a.balance,
             credit_line: a.credit_line,
+            ..Chain::default()
         };
         Accounts {
             chains: accounts.into_iter().map(|(id, a)| (id, chain(a))).collect(),
@@ -114,7 +115,10 @@ impl Accounts {
             (None, _) => return Err(format!("advertiser {id} has no account here")),
             (Some(chain), outcome) => (chain, outcome),
         };
-        chain.charged = chain.charged.saturating_add(charge.taken().0);
+        match charge.kind.is_revenue() {
+            true => chain.charged = chain.charged.saturating_add(charge.taken().0),
+            false => chain.deposited = chain.deposited.saturating_sub(charge.taken().0),
+        }
         chain.balance = chain.balance.saturating_sub(charge.taken().0);
         let balance = Nanos(chain.balance);
         if charge.balance_after != balance {
@@ -156,6 +160,7 @@ impl Accounts {
         money.accounts += self.chains.len() as u64;
         for chain in self.chains.values() {
             money.opening_nanos.0 += chain.opening;
+            money.deposited_nanos.0 += chain.deposited;
             money.charged_nanos.0 += chain.charged;
             money.closing_nanos.0 += chain.balance;
         }

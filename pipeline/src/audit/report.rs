@@ -15,7 +15,7 @@ pub enum Subject {
     Provenance,
     /// Every record that went into a stage has its outcome there, and the sums per minute agree.
     Completeness,
-    /// Opening − charges = balance, for each account after each record.
+    /// Opening + deposits − charges = balance, for each account after each record.
     Conservation,
     /// What the checkpoints say of the log is what stands there.
     Digests,
@@ -126,9 +126,11 @@ pub struct MinuteRow {
 pub struct Money {
     /// Accounts known.
     pub accounts: u64,
-    /// At the beginning of the segment, or at the opening.
+    /// At the beginning of the segment, or brought forward in it.
     pub opening_nanos: Nanos,
-    /// Charged in the segment.
+    /// Paid in in the segment, less what was paid out; opening balances that came with commands, too.
+    pub deposited_nanos: Nanos,
+    /// Charged in the segment, less what was given back.
     pub charged_nanos: Nanos,
     /// At its end.
     pub closing_nanos: Nanos,

@@ -96,8 +96,9 @@ fn print(audit: &Audit) -> Result<(), Failure> {
     if audit.checks[&Subject::Conservation].problems.is_empty() {
         let m = &audit.money;
         line(&format!(
-            "opening {} − charged {} = balance {} in {} accounts",
+            "opening {} + deposited {} − charged {} = balance {} in {} accounts",
             m.opening_nanos,
+            m.deposited_nanos,
             m.charged_nanos,
             m.closing_nanos,
             grouped(m.accounts)

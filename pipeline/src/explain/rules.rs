@@ -47,8 +47,11 @@ fn over(what: &str, name: &str, limit: u16) -> String {
 }
 
 /// What an event passed at a stage.
-pub(super) fn passed(stage: StageId, rules: &Rules) -> String {
+pub(super) fn passed(stage: StageId, rules: &Rules, is_reported: bool) -> String {
     match stage {
+        StageId::AntiBrush | StageId::AntiFraud if is_reported => {
+            "in time; reported by a server: there is no user to judge".to_owned()
+        }
         StageId::AntiBrush => format!(
             "in time, no bot, no data centre, at most {} lines of its (ip, ad) in its minute",
             rules.max_per_ip_ad_minute

@@ -146,7 +146,8 @@ impl Explainer {
             Record::Charge(charge) => charged(step, &charge),
             _ => {
                 step.decision = Decision::Passed;
-                step.rule = rules::passed(stage.id, rules);
+                let is_reported = hit.event()?.is_some_and(|event| event.is_reported());
+                step.rule = rules::passed(stage.id, rules, is_reported);
             }
         }
         Ok(())
