@@ -1,7 +1,7 @@
 //! The balance of every account after every record of `charges`.
 
 use super::report::Money;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use weir_operators::billing::{Due, Terms, model};
 use weir_operators::deduct::{Account, Campaign, CampaignId};
 use weir_proto::rpc::{self, command::Action};
@@ -9,6 +9,7 @@ use weir_proto::{Charge, Currency, EntryKind, Event, Nanos, Outcome, RefuseReaso
 
 #[derive(Clone, Copy, Default)]
 struct Chain {
+    currency: Currency,
     opening: i128,
     deposited: i128,
     charged: i128,
@@ -31,6 +32,7 @@ impl Accounts {
         campaigns: impl IntoIterator<Item = (CampaignId, Campaign)>,
     ) -> Self {
         let chain = |a: Account| Chain {
+            currency: a.currency,
             opening: a.balance,
             balance: a.balance,
             credit_line: a.credit_line,
@@ -92,8 +94,13 @@ impl Accounts {
         let id = charge.advertiser_id;
         if charge.kind == EntryKind::BroughtForward {
             let balance = charge.balance_after.0;
-            let is_new =
-                self.chains.insert(id, Chain { opening: balance, balance, ..Chain::default() }).is_none();
+            let is_new = self
+                .chains
+                .insert(
+                    id,
+                    Chain { currency: charge.currency, opening: balance, balance, ..Chain::default() },
+                )
+                .is_none();
             let is_all = charge.taken().negated() == Ok(charge.balance_after);
             return match is_new && is_all {
                 true => Ok(()),
@@ -103,7 +110,7 @@ impl Accounts {
             };
         }
         if charge.kind == EntryKind::Opening {
-            self.chains.entry(id).or_default();
+            self.chains.entry(id).or_default().currency = charge.currency;
         }
         let (chain, outcome) = match (self.chains.get_mut(&id), charge.outcome) {
             (None, Outcome::Refused(RefuseReason::UnknownAccount | RefuseReason::UnknownOrigin)) => {
@@ -156,9 +163,10 @@ impl Accounts {
     }
 
     /// Adds all of it up.
-    pub(super) fn add_to(&self, money: &mut Money) {
-        money.accounts += self.chains.len() as u64;
+    pub(super) fn add_to(&self, money: &mut BTreeMap<String, Money>) {
         for chain in self.chains.values() {
+            let money = money.entry(chain.currency.to_string()).or_default();
+            money.accounts += 1;
             money.opening_nanos.0 += chain.opening;
             money.deposited_nanos.0 += chain.deposited;
             money.charged_nanos.0 += chain.charged;

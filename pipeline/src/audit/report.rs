@@ -121,7 +121,7 @@ pub struct MinuteRow {
     pub difference: i128,
 }
 
-/// The money of all accounts together.
+/// The money of all accounts in one currency.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Money {
     /// Accounts known.
@@ -151,8 +151,8 @@ pub struct Audit {
     pub checks: BTreeMap<Subject, Check>,
     /// The sums of the minutes of which there are cuts, and at the end.
     pub minutes: Vec<MinuteRow>,
-    /// The money.
-    pub money: Money,
+    /// The money, by currency.
+    pub money: BTreeMap<String, Money>,
 }
 
 impl Audit {
@@ -163,7 +163,7 @@ impl Audit {
             ok: true,
             checks: Subject::ALL.map(|s| (s, Check::default())).into(),
             minutes: Vec::new(),
-            money: Money::default(),
+            money: BTreeMap::new(),
         }
     }
 

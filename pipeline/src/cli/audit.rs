@@ -94,15 +94,16 @@ fn print(audit: &Audit) -> Result<(), Failure> {
         line(&format!("per minute: {} sums, {differing} of them differ", audit.minutes.len()))?;
     }
     if audit.checks[&Subject::Conservation].problems.is_empty() {
-        let m = &audit.money;
-        line(&format!(
-            "opening {} + deposited {} − charged {} = balance {} in {} accounts",
-            m.opening_nanos,
-            m.deposited_nanos,
-            m.charged_nanos,
-            m.closing_nanos,
-            grouped(m.accounts)
-        ))?;
+        for (currency, m) in &audit.money {
+            line(&format!(
+                "opening {} + deposited {} − charged {} = balance {} {currency} in {} accounts",
+                m.opening_nanos,
+                m.deposited_nanos,
+                m.charged_nanos,
+                m.closing_nanos,
+                grouped(m.accounts)
+            ))?;
+        }
     }
     let verdict = if audit.ok { "everything holds" } else { "SOMETHING DOES NOT HOLD" };
     line(&format!("\n{verdict}"))

@@ -34,7 +34,7 @@ pub(super) struct RunArgs {
     /// Log files to read; the run ends with them.
     #[arg(long, num_args = 1.., requires = "data_dir", requires = "until_end", requires = "accounts")]
     input: Vec<PathBuf>,
-    /// The accounts file: advertiser_id,daily_budget_micros,balance_micros.
+    /// The accounts file: advertiser_id,daily_budget_micros,balance_micros and, if wanted, currency,time_zone.
     #[arg(long, requires = "input")]
     accounts: Option<PathBuf>,
     /// Where the job keeps everything; a second run in it goes on.
