@@ -83,7 +83,7 @@ fn the_database_guards_itself(server: &Postgres) {
     let again = |changes: &str| {
         format!(
             "SET ROLE weir_writer; INSERT INTO weir.entries (id, {columns}) SELECT 'charges/9/0/0', {changes} \
-             FROM weir.entries WHERE outcome = 'charged' LIMIT 1"
+             FROM weir.entries WHERE outcome = 'charged' AND kind = 'click' LIMIT 1"
         )
     };
     for duplicate in
@@ -332,7 +332,10 @@ fn after_a_promotion_the_balances_are_those_of_the_report() {
     wait_for("the new generation's charges", || of("id LIKE 'charges/2/%'") == Some(16));
     wait_for("adjustments", || of("kind = 'adjustment'") > Some(0));
     wait_for("all", || metric(run.job.metrics_port(), "weir_ledger_lag_records") == Some(0.0));
-    assert_eq!((of("id LIKE 'charges/1/%'"), of("currency <> 'USD'")), (Some(100), Some(0)));
+    assert_eq!(
+        (of("id LIKE 'charges/1/%' AND kind = 'click'"), of("currency <> 'USD'")),
+        (Some(100), Some(0))
+    );
     assert_eq!(of("corrects IS NOT NULL AND corrects NOT IN (SELECT id FROM weir.entries)"), Some(0));
     assert_eq!(server.sql("SELECT count(*) FROM weir.conflicts"), "0");
     run.job.stop("TERM");
