@@ -1,5 +1,6 @@
 //! A job: the flow opened in a data directory, and run.
 
+use crate::clock::SourceClock;
 use crate::commands::{Bell, Commands, Originals};
 use crate::config::{self, Deliver};
 use crate::data_dir::{DataDir, DataDirLock};
@@ -165,6 +166,7 @@ impl Job {
             after_outage: options.after_outage,
             maintenance: options.maintenance,
             pressure: deliveries.pressure.clone(),
+            clock: SourceClock::System,
         };
         let rules = fleet.rules_of(published)?.rules;
         let collect = CollectTask::open(
