@@ -131,6 +131,7 @@ impl Job {
         choose_rules(&dir, &registry, &options.rules)?;
         let log = Arc::new(EmbeddedLog::open(&dir.log(), options.partitions, options.log)?);
         let stores = weir_state::Shared::new(BLOCK_CACHE);
+        dir.checkpoints().finish_left(&stores)?;
         let source =
             |stage| Store::open(&dir.store(TaskId { stage, partition: 0 }.in_generation(1)), &stores);
         let (accounts_store, collect_store) = (source(StageId::Accounts)?, source(StageId::Collect)?);
