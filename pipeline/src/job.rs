@@ -15,7 +15,7 @@ use crate::rule_set::RuleSet;
 use crate::scheduler::{Scheduler, Work};
 use crate::source::FileSpec;
 use crate::source::accounts::{AccountsProgress, AccountsTask};
-use crate::source::collect::{CollectOptions, CollectProgress, CollectTask, now_ms};
+use crate::source::collect::{CollectOptions, CollectProgress, CollectTask, now_ms, rules_to_go_on_with};
 use crate::source::commands::CommandsTask;
 use crate::status::TaskStatus;
 use std::path::PathBuf;
@@ -169,7 +169,8 @@ impl Job {
             pressure: deliveries.pressure.clone(),
             clock: SourceClock::System,
         };
-        let rules = fleet.rules_of(published)?.rules;
+        let own = fleet.rules_of(published)?.rules.fingerprint();
+        let rules = fleet.rules_by(rules_to_go_on_with(&collect_store, own)?)?.rules;
         let collect = CollectTask::open(
             collect,
             options.partitions,

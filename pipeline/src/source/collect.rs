@@ -357,6 +357,13 @@ impl CollectTask {
     }
 }
 
+/// The fingerprint of the rules that a collector goes on with: turns that were planned and not committed are
+/// carried out with those that they were planned with, even if others were published since.
+pub fn rules_to_go_on_with(store: &Store, published: u64) -> Result<u64, JobError> {
+    let planned = !Plan::load_all(store)?.is_empty();
+    Ok(store.meta()?.filter(|_| planned).map_or(published, |meta| meta.rules))
+}
+
 /// The wall clock, in ms since the epoch.
 pub(crate) fn now_ms() -> u64 {
     SourceClock::System.now_ms()
