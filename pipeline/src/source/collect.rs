@@ -380,7 +380,10 @@ impl Work for CollectTask {
         }
         let due = self.options.clock.instant() >= self.next_poll;
         let resting = self.in_flight.is_empty() && self.planned.is_empty();
-        if !self.progress.gate.lets_through(resting) || !due || !self.progress.open.load(Ordering::Acquire) {
+        // What was planned is carried out in any case: it may stand in the log in part, and until it is
+        // committed nothing rests.
+        let lets_through = self.progress.gate.lets_through(resting) || !self.planned.is_empty();
+        if !lets_through || !due || !self.progress.open.load(Ordering::Acquire) {
             return Need::Nothing;
         }
         match ENOUGH.saturating_sub(self.backlog()) {
