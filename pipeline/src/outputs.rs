@@ -79,8 +79,7 @@ impl Outputs {
             };
             let appended = self.log.append(topic, batch.partition, new);
             #[cfg(feature = "sabotage")]
-            if appended.is_err()
-                && weir_state::sabotage::is(weir_state::sabotage::Sabotage::GapAfterFailure)
+            if appended.is_err() && weir_state::sabotage::is(weir_state::sabotage::Sabotage::GapAfterFailure)
             {
                 continue;
             }
