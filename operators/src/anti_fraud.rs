@@ -67,6 +67,8 @@ impl AntiFraud {
             return Ok(DropReason::from_code(verdict));
         }
         let verdict = self.count(store, event, minute)?;
+        #[cfg(feature = "sabotage")]
+        let verdict = verdict.or(weir_state::sabotage::is_batch_seen().then_some(DropReason::UserAdRate));
         self.verdicts.insert(store, &id, verdict.map_or(PASSED, |r| r as u8))?;
         Ok(verdict)
     }

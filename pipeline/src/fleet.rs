@@ -132,7 +132,11 @@ impl Fleet {
 
     /// Rules and lists of a generation.
     pub fn rules_of(&self, generation: u32) -> Result<Shared, JobError> {
-        let fingerprint = self.registry.get(generation).map_or(0, |(g, _)| g.rules);
+        self.rules_by(self.registry.get(generation).map_or(0, |(g, _)| g.rules))
+    }
+
+    /// Rules and lists of a fingerprint.
+    pub fn rules_by(&self, fingerprint: u64) -> Result<Shared, JobError> {
         let mut known = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shared) = known.get(&fingerprint) {
             return Ok(shared.clone());

@@ -1,5 +1,6 @@
 //! A job: the flow opened in a data directory, and run.
 
+use crate::clock::SourceClock;
 use crate::commands::{Bell, Commands, Originals};
 use crate::config::{self, Deliver};
 use crate::data_dir::{DataDir, DataDirLock};
@@ -14,7 +15,7 @@ use crate::rule_set::RuleSet;
 use crate::scheduler::{Scheduler, Work};
 use crate::source::FileSpec;
 use crate::source::accounts::{AccountsProgress, AccountsTask};
-use crate::source::collect::{CollectOptions, CollectProgress, CollectTask, now_ms};
+use crate::source::collect::{CollectOptions, CollectProgress, CollectTask, now_ms, rules_to_go_on_with};
 use crate::source::commands::CommandsTask;
 use crate::status::TaskStatus;
 use std::path::PathBuf;
@@ -130,6 +131,7 @@ impl Job {
         choose_rules(&dir, &registry, &options.rules)?;
         let log = Arc::new(EmbeddedLog::open(&dir.log(), options.partitions, options.log)?);
         let stores = weir_state::Shared::new(BLOCK_CACHE);
+        dir.checkpoints().finish_left(&stores)?;
         let source =
             |stage| Store::open(&dir.store(TaskId { stage, partition: 0 }.in_generation(1)), &stores);
         let (accounts_store, collect_store) = (source(StageId::Accounts)?, source(StageId::Collect)?);
@@ -165,8 +167,10 @@ impl Job {
             after_outage: options.after_outage,
             maintenance: options.maintenance,
             pressure: deliveries.pressure.clone(),
+            clock: SourceClock::System,
         };
-        let rules = fleet.rules_of(published)?.rules;
+        let own = fleet.rules_of(published)?.rules.fingerprint();
+        let rules = fleet.rules_by(rules_to_go_on_with(&collect_store, own)?)?.rules;
         let collect = CollectTask::open(
             collect,
             options.partitions,

@@ -77,7 +77,13 @@ impl Outputs {
                 last: batch.last,
                 bytes: batch.bytes,
             };
-            let appended = self.log.append(topic, batch.partition, new)?;
+            let appended = self.log.append(topic, batch.partition, new);
+            #[cfg(feature = "sabotage")]
+            if appended.is_err() && weir_state::sabotage::is(weir_state::sabotage::Sabotage::GapAfterFailure)
+            {
+                continue;
+            }
+            let appended = appended?;
             meta.outputs[output].1.ends[partition] = appended.end;
             tickets.raise(topic, appended.ticket);
         }

@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use weir_operators::{Operator, Outbox};
 use weir_proto::{Minute, Producer, Record};
+#[cfg(feature = "sabotage")]
+use weir_state::sabotage::{self, Sabotage};
 use weir_state::{CheckpointDir, Commit, Durability, Store, TaskMeta, Unfinished};
 
 /// Records of a turn, at most.
@@ -131,7 +133,7 @@ impl Task {
             operator: (stage.operator)(&store, &shared, meta.last_tick)?,
             outbox: Outbox::resume(&meta),
             outputs: Outputs::resume(log.clone(), &meta)?,
-            checkpoint_due: meta.at_tick && !begins,
+            checkpoint_due: meta.at_tick && !begins && retakes(),
             store,
             meta,
             log,
@@ -148,6 +150,8 @@ impl Task {
         let news = self.input.news();
         let before = self.input.position();
         self.meta.at_tick = false;
+        #[cfg(feature = "sabotage")]
+        sabotage::begin_batch();
         let mut taken = 0;
         while taken < MAX_RECORDS {
             let Some((place, _)) = self.input.advance()? else {
@@ -155,7 +159,7 @@ impl Task {
                 break;
             };
             taken += 1;
-            if self.fold_record(place)? {
+            if self.fold_record(place)? && ends_turn() {
                 break;
             }
         }
@@ -164,6 +168,10 @@ impl Task {
         }
         self.meta.position = self.input.position();
         self.meta.marks = self.input.marks().to_vec();
+        #[cfg(feature = "sabotage")]
+        if sabotage::is(Sabotage::WrongMinimalOffset) {
+            self.meta.position = self.input.end();
+        }
         let batches = self.outbox.take();
         self.uncommitted = Some(self.outputs.append(batches, &mut self.meta)?);
         Ok(())
@@ -193,6 +201,11 @@ impl Task {
         self.outbox.save(&mut self.meta);
         let mut commit = Commit::new(self.meta.commits);
         self.operator.stage(&self.store, &mut commit)?;
+        #[cfg(feature = "sabotage")]
+        if sabotage::is(Sabotage::NonAtomicCommit) {
+            let state = std::mem::replace(&mut commit, Commit::new(self.meta.commits));
+            self.store.commit(state, Durability::FromLog)?;
+        }
         commit.put_meta(&self.meta);
         self.store.commit(commit, Durability::FromLog)?;
         self.uncommitted = None;
@@ -226,7 +239,7 @@ impl Task {
 impl Work for Task {
     fn need(&self) -> Need {
         match &self.uncommitted {
-            Some(tickets) if !tickets.are_durable(&*self.log) => return Need::Nothing,
+            Some(tickets) if !are_appended(tickets, &*self.log) => return Need::Nothing,
             Some(_) if self.copying.holds_up() => return Need::Nothing,
             Some(_) => return Need::Commit,
             None if self.checkpoint_due => return Need::Checkpoint,
@@ -268,4 +281,29 @@ impl Work for Task {
     fn store(&self) -> &Store {
         &self.store
     }
+}
+
+/// Whether a checkpoint that a crash has cut off is taken again.
+fn retakes() -> bool {
+    #[cfg(feature = "sabotage")]
+    return !sabotage::is(Sabotage::CheckpointNotRetaken);
+    #[cfg(not(feature = "sabotage"))]
+    true
+}
+
+/// Whether a tick ends its turn.
+fn ends_turn() -> bool {
+    #[cfg(feature = "sabotage")]
+    return !sabotage::is(Sabotage::TickWithinTurn);
+    #[cfg(not(feature = "sabotage"))]
+    true
+}
+
+/// Whether the outputs of a turn are where a commit may rely on them.
+fn are_appended(tickets: &Tickets, log: &dyn Log) -> bool {
+    #[cfg(feature = "sabotage")]
+    if sabotage::is(Sabotage::CommitBeforeAppend) {
+        return true;
+    }
+    tickets.are_durable(log)
 }

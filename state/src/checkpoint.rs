@@ -8,7 +8,7 @@
 use crate::error::StateError;
 use crate::files::{self, FileSum, Sums, sync_dir};
 use crate::meta::{Mark, TaskMeta};
-use crate::store::Store;
+use crate::store::{Shared, Store};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ use weir_proto::{Minute, Producer, TaskId, Topic};
 
 const FORMAT: u32 = 3;
 const FILE: &str = "weir.json";
+/// Added to the name of a copy that is no checkpoint yet.
+const UNFINISHED: &str = "unfinished";
 
 /// What a checkpoint is of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,7 +154,7 @@ impl CheckpointDir {
         }
         let parent = self.minute_dir(meta.task.generation, meta.last_tick);
         fs::create_dir_all(&parent).map_err(StateError::io("create", &parent))?;
-        let unfinished = target.with_extension("unfinished");
+        let unfinished = target.with_extension(UNFINISHED);
         files::remove_all(&unfinished)?;
         store.checkpoint(&unfinished)?;
         let (manifest, sums) = (Manifest::of(meta), self.sums.clone());
@@ -162,6 +164,33 @@ impl CheckpointDir {
     /// Takes the checkpoint of a task's newest tick, unless it is there.
     pub fn take(&self, store: &Store, meta: &TaskMeta) -> Result<(), StateError> {
         self.begin(store, meta)?.map_or(Ok(()), Unfinished::finish)
+    }
+
+    /// Finishes what a process that ended has copied and not finished: its task may have gone on since, so
+    /// that it could not be copied again. A copy that cannot be read is removed.
+    pub fn finish_left(&self, shared: &Shared) -> Result<(), StateError> {
+        for generation in listed(&self.root)? {
+            for minute in listed(&generation)? {
+                for dir in
+                    listed(&minute)?.into_iter().filter(|d| d.extension().is_some_and(|e| e == UNFINISHED))
+                {
+                    match self.left(&dir, minute.clone(), shared) {
+                        Some(unfinished) => unfinished.finish()?,
+                        None => files::remove_all(&dir)?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A copy that stands unfinished, if it is one of its task at that minute.
+    fn left(&self, dir: &Path, parent: PathBuf, shared: &Shared) -> Option<Unfinished> {
+        let meta = Store::open_read_only(dir, shared).and_then(|store| store.meta()).ok()??;
+        let target = self.path(meta.task, meta.last_tick);
+        let is_it = meta.at_tick && target.with_extension(UNFINISHED) == dir && !target.exists();
+        let (manifest, sums, dir) = (Manifest::of(&meta), self.sums.clone(), dir.to_owned());
+        is_it.then_some(Unfinished { dir, target, parent, manifest, sums })
     }
 
     /// The minutes of a generation that have any checkpoint, in order.
@@ -246,6 +275,17 @@ impl Unfinished {
         sync_dir(&self.dir)?;
         fs::rename(&self.dir, &self.target).map_err(StateError::io("rename", &self.dir))?;
         sync_dir(&self.parent)
+    }
+}
+
+/// What stands in a directory; nothing if it is not there.
+fn listed(dir: &Path) -> Result<Vec<PathBuf>, StateError> {
+    match fs::read_dir(dir) {
+        Ok(entries) => Ok(entries.filter_map(|e| e.ok().map(|e| e.path())).collect()),
+        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            Ok(Vec::new())
+        }
+        Err(e) => Err(StateError::io("list", dir)(e)),
     }
 }
 

@@ -8,9 +8,12 @@ mod checkpoint;
 mod error;
 mod files;
 mod identity;
+mod memory;
 mod meta;
 mod minute_table;
 mod pages;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
 mod store;
 pub mod versioned;
 
@@ -18,6 +21,7 @@ pub use checkpoint::{CheckpointDir, Manifest, Retention, Unfinished};
 pub use error::StateError;
 pub use files::{FileSum, remove_all, sum_of_json};
 pub use identity::{Identity, IdentityTable};
+pub use memory::{CrashOf, Fate, Faults, MemoryDisk, StorePoint};
 pub use meta::{Mark, OutputMeta, Tally, TaskMeta};
 pub use minute_table::{MinuteTable, MinuteTableOptions};
-pub use store::{Commit, Durability, Shared, Store};
+pub use store::{Commit, Durability, Shared, Store, Value};

@@ -8,11 +8,14 @@
 //! made again (the plans of collect) is committed durably.
 
 use crate::error::StateError;
+use crate::memory::{MemoryDisk, MemoryStore, ops_of};
 use crate::meta::TaskMeta;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{BlockBasedOptions, Cache, DB, DBPinnableSlice, Direction, IteratorMode, Options};
 use rocksdb::{DBCompressionType, WriteBatch, WriteOptions};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const META: &[u8] = &[0];
 const MIB: usize = 1 << 20;
@@ -20,12 +23,19 @@ const MIB: usize = 1 << 20;
 /// What all stores of a process share.
 pub struct Shared {
     cache: Cache,
+    /// Where stores are kept instead, in a simulation.
+    memory: Option<MemoryDisk>,
 }
 
 impl Shared {
     /// With a block cache of so many bytes.
     pub fn new(cache_bytes: usize) -> Self {
-        Shared { cache: Cache::new_lru_cache(cache_bytes) }
+        Shared { cache: Cache::new_lru_cache(cache_bytes), memory: None }
+    }
+
+    /// For a simulation: stores are kept in memory.
+    pub fn in_memory(disk: MemoryDisk) -> Self {
+        Shared { memory: Some(disk), ..Shared::new(0) }
     }
 
     fn options(&self) -> Options {
@@ -64,26 +74,57 @@ impl Shared {
     }
 }
 
+enum Backend {
+    Rocks(DB),
+    Memory(MemoryStore),
+}
+
+/// A value as it stands in a store.
+pub enum Value<'a> {
+    /// In RocksDB.
+    Rocks(DBPinnableSlice<'a>),
+    /// In memory.
+    Memory(Arc<[u8]>),
+}
+
+impl Deref for Value<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Value::Rocks(bytes) => bytes,
+            Value::Memory(bytes) => bytes,
+        }
+    }
+}
+
 /// The store of one task.
 pub struct Store {
-    db: DB,
+    backend: Backend,
     dir: PathBuf,
 }
 
 impl Store {
     /// Opens the store in a directory, creating it if need be.
     pub fn open(dir: &Path, shared: &Shared) -> Result<Self, StateError> {
+        if let Some(disk) = &shared.memory {
+            return Ok(Store { backend: Backend::Memory(disk.open(dir)?), dir: dir.to_owned() });
+        }
         std::fs::create_dir_all(dir).map_err(StateError::io("create", dir))?;
         let db = DB::open(&shared.options(), dir)
             .map_err(|source| StateError::Rocks { path: dir.to_owned(), source })?;
-        Ok(Store { db, dir: dir.to_owned() })
+        Ok(Store { backend: Backend::Rocks(db), dir: dir.to_owned() })
     }
 
     /// Opens a store without changing anything; a running task may own it.
     pub fn open_read_only(dir: &Path, shared: &Shared) -> Result<Self, StateError> {
+        if shared.memory.is_some() {
+            return Self::open(dir, shared);
+        }
         let db = DB::open_for_read_only(&shared.options(), dir, false)
             .map_err(|source| StateError::Rocks { path: dir.to_owned(), source })?;
-        Ok(Store { db, dir: dir.to_owned() })
+        Ok(Store { backend: Backend::Rocks(db), dir: dir.to_owned() })
     }
 
     fn rocks<T>(&self, result: Result<T, rocksdb::Error>) -> Result<T, StateError> {
@@ -97,7 +138,7 @@ impl Store {
 
     /// Where the task stands, or `None` if it never committed.
     pub fn meta(&self) -> Result<Option<TaskMeta>, StateError> {
-        match self.rocks(self.db.get_pinned(META))? {
+        match self.get_whole(META)? {
             Some(bytes) => TaskMeta::decode(&bytes)
                 .map(Some)
                 .ok_or(StateError::Format { path: self.dir.clone(), what: "a task position" }),
@@ -105,9 +146,16 @@ impl Store {
         }
     }
 
+    fn get_whole(&self, key: &[u8]) -> Result<Option<Value<'_>>, StateError> {
+        match &self.backend {
+            Backend::Rocks(db) => Ok(self.rocks(db.get_pinned(key))?.map(Value::Rocks)),
+            Backend::Memory(store) => Ok(store.get(key).map(Value::Memory)),
+        }
+    }
+
     /// The value of a key.
-    pub fn get(&self, table: u8, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StateError> {
-        self.rocks(self.db.get_pinned(with_table(table, key)))
+    pub fn get(&self, table: u8, key: &[u8]) -> Result<Option<Value<'_>>, StateError> {
+        self.get_whole(&with_table(table, key))
     }
 
     /// Calls `visit` with each key and value of a table whose key starts with `prefix`, in key order.
@@ -131,7 +179,15 @@ impl Store {
         mut visit: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), StateError> {
         let from = with_table(table, prefix);
-        for item in self.db.iterator(IteratorMode::From(&from, Direction::Forward)) {
+        let db = match &self.backend {
+            Backend::Rocks(db) => db,
+            Backend::Memory(store) => {
+                let rows = store.scan(&from);
+                let _ = rows.iter().all(|(key, value)| visit(&key[1..], value));
+                return Ok(());
+            }
+        };
+        for item in db.iterator(IteratorMode::From(&from, Direction::Forward)) {
             let (key, value) = self.rocks(item)?;
             if !key.starts_with(&from) || !visit(&key[1..], &value) {
                 break;
@@ -142,29 +198,48 @@ impl Store {
 
     /// Writes a commit as one.
     pub fn commit(&self, commit: Commit, durability: Durability) -> Result<(), StateError> {
+        let db = match &self.backend {
+            Backend::Rocks(db) => db,
+            Backend::Memory(store) => {
+                let ops = ops_of(commit.batch.data());
+                let unknown = StateError::Format { path: self.dir.clone(), what: "a write batch" };
+                return store.commit(&self.dir, ops.ok_or(unknown)?, durability);
+            }
+        };
         let mut options = WriteOptions::default();
         match durability {
             Durability::FromLog => options.disable_wal(true),
             Durability::Process => {}
             Durability::Disk => options.set_sync(true),
         }
-        self.rocks(self.db.write_opt(commit.batch, &options))
+        self.rocks(db.write_opt(commit.batch, &options))
     }
 
     /// Makes a copy of the store as it is now, by hard links, in a directory that must not exist.
     pub fn checkpoint(&self, to: &Path) -> Result<(), StateError> {
-        let checkpoint = self.rocks(Checkpoint::new(&self.db))?;
-        self.rocks(checkpoint.create_checkpoint(to))
+        match &self.backend {
+            Backend::Rocks(db) => {
+                let checkpoint = self.rocks(Checkpoint::new(db))?;
+                self.rocks(checkpoint.create_checkpoint(to))
+            }
+            Backend::Memory(store) => store.checkpoint(&self.dir, to),
+        }
     }
 
     /// Makes all commits durable.
     pub fn flush(&self) -> Result<(), StateError> {
-        self.rocks(self.db.flush())
+        match &self.backend {
+            Backend::Rocks(db) => self.rocks(db.flush()),
+            Backend::Memory(store) => store.flush(&self.dir),
+        }
     }
 
     /// A RocksDB property that is a number.
     pub fn property(&self, name: &str) -> u64 {
-        self.db.property_int_value(name).ok().flatten().unwrap_or(0)
+        match &self.backend {
+            Backend::Rocks(db) => db.property_int_value(name).ok().flatten().unwrap_or(0),
+            Backend::Memory(_) => 0,
+        }
     }
 }
 

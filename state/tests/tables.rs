@@ -196,3 +196,34 @@ fn a_checkpoint_with_a_changed_byte_is_named_and_never_used() {
     let error = checkpoints.manifest(task, Minute(600)).unwrap_err().to_string();
     assert!(error.contains("weir.json"), "{error}");
 }
+
+#[test]
+fn a_checkpoint_that_was_copied_and_not_finished_is_finished_by_the_next_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = Shared::new(1 << 20);
+    let store = Store::open(&dir.path().join("store"), &shared).unwrap();
+    let task = Producer { stage: StageId::Collect, partition: 0, generation: 1 };
+    let mut meta = TaskMeta::new(task, &[Topic::Raw], 1, 0);
+    let commit = |meta: &TaskMeta, value: &[u8]| {
+        let mut commit = Commit::new(0);
+        commit.put(1, b"key", value);
+        commit.put_meta(meta);
+        store.commit(commit, Durability::Process).unwrap();
+    };
+    meta.ticked(Minute(7));
+    commit(&meta, b"at the tick");
+    let checkpoints = CheckpointDir::new(dir.path().join("checkpoints"));
+    let unfinished = checkpoints.begin(&store, &meta).unwrap();
+    // The task goes on, and the process ends.
+    meta.at_tick = false;
+    commit(&meta, b"behind it");
+    drop((unfinished, store));
+    assert_eq!(checkpoints.manifest(task, Minute(7)).unwrap(), None);
+    std::fs::create_dir_all(dir.path().join("checkpoints/1/8/collect-0.unfinished")).unwrap();
+    checkpoints.finish_left(&shared).unwrap();
+    let manifest = checkpoints.manifest(task, Minute(7)).unwrap().unwrap();
+    checkpoints.restore(&manifest, &dir.path().join("restored")).unwrap();
+    let restored = Store::open(&dir.path().join("restored"), &shared).unwrap();
+    assert_eq!(&restored.get(1, b"key").unwrap().unwrap()[..], b"at the tick");
+    assert!(!dir.path().join("checkpoints/1/8/collect-0.unfinished").exists(), "it holds nothing");
+}

@@ -148,6 +148,12 @@ impl Deduct {
         if echoed != Some(past.amount) {
             return Ok(Err(RefuseReason::OtherAmount));
         }
+        #[cfg(feature = "sabotage")]
+        if reply.status() == Status::InsufficientFunds
+            && weir_state::sabotage::is(weir_state::sabotage::Sabotage::RefundOnInsufficientFunds)
+        {
+            return self.give_back(store, command, EntryKind::Reversal, &past, None, out);
+        }
         match reply.status() {
             Status::Reverse => self.give_back(store, command, EntryKind::Reversal, &past, None, out),
             Status::InsufficientFunds => self.arrears(store, command, &past, out),

@@ -35,6 +35,8 @@ use weir_proto::{
     Billing, Charge, Crossings, Currency, DropReason, EntryKind, Event, EventKind, Guid, Minute, Nanos,
     Outcome, Record, RefuseReason, StageId,
 };
+#[cfg(feature = "sabotage")]
+use weir_state::sabotage::{self, Sabotage};
 use weir_state::{Commit, Identity, IdentityTable, StateError, Store};
 
 const DECIDED: u8 = 1;
@@ -75,7 +77,7 @@ impl Deduct {
     fn event(&mut self, store: &Store, event: Event<'_>, out: &mut Outbox) -> Result<(), OperatorError> {
         let advertiser_id = event.advertiser_id();
         let minute = Minute::of_ms(event.event_time_ms());
-        if minute < self.now.minus(self.rules.allowed_lateness) {
+        if minute < self.newest_minute().minus(self.rules.allowed_lateness) {
             out.drop_event(DropReason::TooLate, event);
             return Ok(());
         }
@@ -89,10 +91,33 @@ impl Deduct {
             out.drop_event(DropReason::Duplicate, event);
             return Ok(());
         }
+        #[cfg(feature = "sabotage")]
+        self.mark_early(store, &id)?;
         let outcome = self.decide(store, &event, due, out)?;
         self.decided.insert(store, &id, outcome.code())?;
         out.outcome(outcome);
         Ok(())
+    }
+
+    /// What time it is: that of the newest tick.
+    fn newest_minute(&self) -> Minute {
+        #[cfg(feature = "sabotage")]
+        if sabotage::is(Sabotage::ClockInOperator) {
+            return Minute::of_ms(sabotage::clock_ms());
+        }
+        self.now
+    }
+
+    #[cfg(feature = "sabotage")]
+    fn mark_early(&mut self, store: &Store, id: &Identity<'_>) -> Result<(), StateError> {
+        if !sabotage::is(Sabotage::MarkBeforeDebit) {
+            return Ok(());
+        }
+        self.decided.insert(store, id, Outcome::Charged.code())?;
+        let number = xxhash_rust::xxh3::xxh3_64(id.guid.to_string().as_bytes());
+        let mut commit = Commit::new(number | 1 << 63);
+        self.decided.stage(store, &mut commit)?;
+        store.commit(commit, weir_state::Durability::FromLog)
     }
 
     /// What the event's billing model makes of it; another one than its campaign's does not pay for it.

@@ -209,6 +209,10 @@ impl LineReader {
             });
         }
         if head.seq < mark.next_seq {
+            #[cfg(feature = "sabotage")]
+            if weir_state::sabotage::is(weir_state::sabotage::Sabotage::ProvenanceOff) {
+                return Ok(true);
+            }
             return Ok(false);
         }
         let (producer, last, tick) = (head.producer, head.provenance, tick.unwrap_or(mark.tick));

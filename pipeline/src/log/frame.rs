@@ -54,6 +54,11 @@ pub struct FrameHead {
 }
 
 impl FrameHead {
+    /// Of a batch as it is, in a log that is not made of files.
+    pub fn of(partition: u32, base_offset: u64, batch: &super::NewBatch) -> Self {
+        FrameHead { base_offset, ..Sealed::new(partition, batch, Codec::None).head }
+    }
+
     /// The offset behind its last record.
     pub fn end(&self) -> u64 {
         self.base_offset + u64::from(self.count)

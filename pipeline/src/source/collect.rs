@@ -10,6 +10,7 @@ use super::follow::Files;
 use super::gate::Gate;
 use super::plan::{CollectState, Plan, Slice};
 use super::reader;
+use crate::clock::SourceClock;
 use crate::deliver::{Level, Pressure};
 use crate::error::JobError;
 use crate::flow::COLLECT_WRITES;
@@ -20,7 +21,7 @@ use crate::status::{Live, TaskStatus};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use weir_operators::clock::Clock;
 use weir_operators::collect::{Collect, TimeSource};
 use weir_operators::{Outbox, Rules};
@@ -56,6 +57,8 @@ pub struct CollectOptions {
     pub maintenance: bool,
     /// How much undelivered records hold it back.
     pub pressure: Arc<Pressure>,
+    /// What time it is.
+    pub clock: SourceClock,
 }
 
 /// Shared with the job.
@@ -141,7 +144,7 @@ impl CollectTask {
             files: Files::new(options.files.clone()),
             in_flight: VecDeque::new(),
             buffer: Vec::new(),
-            next_poll: Instant::now(),
+            next_poll: options.clock.instant(),
             rests: 0,
             next_discovery: None,
             flow,
@@ -166,9 +169,13 @@ impl CollectTask {
         self.progress.clone()
     }
 
+    fn now_ms(&self) -> u64 {
+        self.options.clock.now_ms()
+    }
+
     fn refuse_clock_jump(&self) -> Result<(), JobError> {
         let last = Minute(self.state.last_tick).start_ms();
-        let hours = now_ms().saturating_sub(last) / (60 * Minute::MILLIS);
+        let hours = self.now_ms().saturating_sub(last) / (60 * Minute::MILLIS);
         let wall = !self.options.event_time && self.state.last_tick > 0;
         if wall && !self.options.after_outage && hours >= LONGEST_OUTAGE_H {
             return Err(JobError::ClockJump { hours });
@@ -215,7 +222,7 @@ impl CollectTask {
         let found = if paused { Vec::new() } else { self.discover()? };
         let known: Vec<_> = self.state.files.iter().chain(&found).cloned().collect();
         let slices = if paused { Vec::new() } else { self.files.grown(&known)? };
-        let minute_passed = !self.options.event_time && Minute::of_ms(now_ms()).0 > self.state.last_tick;
+        let minute_passed = !self.options.event_time && Minute::of_ms(self.now_ms()).0 > self.state.last_tick;
         if slices.is_empty() && found.is_empty() && !minute_passed {
             return Ok(None);
         }
@@ -223,10 +230,10 @@ impl CollectTask {
     }
 
     fn discover(&mut self) -> Result<Vec<FileState>, JobError> {
-        if self.next_discovery.is_some_and(|at| self.options.finite || Instant::now() < at) {
+        if self.next_discovery.is_some_and(|at| self.options.finite || self.options.clock.instant() < at) {
             return Ok(Vec::new());
         }
-        self.next_discovery = Some(Instant::now() + DISCOVER);
+        self.next_discovery = Some(self.options.clock.instant() + DISCOVER);
         if !self.options.finite {
             self.files.forget_gone(&mut self.state.files)?;
         }
@@ -235,7 +242,7 @@ impl CollectTask {
 
     fn plan(&self, slices: Vec<Slice>, found: Vec<FileState>, end: bool) -> Plan {
         let (turn, wall) = (self.state.turns, !self.options.event_time);
-        Plan { turn, now_ms: now_ms(), wall, slices, found, end, tick: None }
+        Plan { turn, now_ms: self.now_ms(), wall, slices, found, end, tick: None }
     }
 
     fn next_plan(&mut self) -> Result<Option<Plan>, JobError> {
@@ -252,6 +259,10 @@ impl CollectTask {
             }
         };
         if let Some(plan) = &plan {
+            #[cfg(feature = "sabotage")]
+            if weir_state::sabotage::is(weir_state::sabotage::Sabotage::PlanNotKept) {
+                return Ok(Some(plan.clone()));
+            }
             plan.save(&self.store)?;
         }
         Ok(plan)
@@ -346,10 +357,16 @@ impl CollectTask {
     }
 }
 
+/// The fingerprint of the rules that a collector goes on with: turns that were planned and not committed are
+/// carried out with those that they were planned with, even if others were published since.
+pub fn rules_to_go_on_with(store: &Store, published: u64) -> Result<u64, JobError> {
+    let planned = !Plan::load_all(store)?.is_empty();
+    Ok(store.meta()?.filter(|_| planned).map_or(published, |meta| meta.rules))
+}
+
 /// The wall clock, in ms since the epoch.
 pub(crate) fn now_ms() -> u64 {
-    // Before 1970 no tick is due and every event is absurd; nothing is lost.
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+    SourceClock::System.now_ms()
 }
 
 impl Work for CollectTask {
@@ -361,9 +378,12 @@ impl Work for CollectTask {
             None if self.checkpoint_due => return Need::Checkpoint,
             _ => {}
         }
-        let due = Instant::now() >= self.next_poll;
+        let due = self.options.clock.instant() >= self.next_poll;
         let resting = self.in_flight.is_empty() && self.planned.is_empty();
-        if !self.progress.gate.lets_through(resting) || !due || !self.progress.open.load(Ordering::Acquire) {
+        // What was planned is carried out in any case: it may stand in the log in part, and until it is
+        // committed nothing rests.
+        let lets_through = self.progress.gate.lets_through(resting) || !self.planned.is_empty();
+        if !lets_through || !due || !self.progress.open.load(Ordering::Acquire) {
             return Need::Nothing;
         }
         match ENOUGH.saturating_sub(self.backlog()) {
@@ -388,10 +408,13 @@ impl Work for CollectTask {
                 Some(plan) => {
                     self.carry_out(plan)?;
                     if self.options.pressure.level() > Level::Free {
-                        self.next_poll = Instant::now() + SLOWED;
+                        self.next_poll = self.options.clock.instant() + SLOWED;
                     }
                 }
-                None => self.next_poll = Instant::now() + if self.state.ended { POLL / 10 } else { POLL },
+                None => {
+                    let wait = if self.state.ended { POLL / 10 } else { POLL };
+                    self.next_poll = self.options.clock.instant() + wait;
+                }
             },
             Need::Nothing => {}
         }
