@@ -1,0 +1,296 @@
+//! Bit rot: single bits flipped at random in every kind of file that Weir writes. Each flip is found before
+//! what it damaged is used, and the file is named; or nothing depends on it, and every result is the same.
+//!
+//! | kind of file | what becomes of a flip |
+//! | --- | --- |
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::Value;
+use weir_tests::{
+    Ad, Done, Flip, Kind, LongRun, Mood, Postgres, Rng, Scratch, Sink, Weir, accounts_csv, ask, ask_json,
+    count, cuts, files_by_kind, flips, free_port, wait_for, weir,
+};
+
+/// 2026-03-10T08:00:00Z.
+const T: i64 = 1_773_129_600_000;
+const MINUTE: i64 = 60_000;
+const SEED: u64 = 20_260_310;
+const WORKERS: usize = 3;
+
+/// How many flips there are in files of each kind, of a job that was stopped and of one that was killed.
+const FLIPS: [(Kind, usize, usize); 16] = [
+    (Kind::Settings, 40, 0),
+    (Kind::MaskKey, 40, 0),
+    (Kind::ControlLog, 60, 0),
+    (Kind::Address, 0, 20),
+    (Kind::LedgerCopy, 20, 0),
+    (Kind::Rules, 40, 0),
+    (Kind::Cut, 40, 0),
+    (Kind::Segment, 260, 60),
+    (Kind::CheckpointManifest, 120, 0),
+    (Kind::CheckpointFile, 180, 0),
+    (Kind::Table, 120, 0),
+    (Kind::Manifest, 80, 20),
+    (Kind::WriteAhead, 0, 80),
+    (Kind::Current, 30, 0),
+    (Kind::Notes, 20, 0),
+    (Kind::Lock, 0, 0),
+];
+
+#[test]
+fn no_flipped_bit_goes_unnoticed() {
+    let scratch = Scratch::new("bit-rot");
+    let world = World::make(&scratch);
+    let mut rng = Rng::new(SEED);
+    let mut todo = Vec::new();
+    for (data, of_killed) in [(&world.stopped, false), (&world.killed, true)] {
+        for (kind, stopped, killed) in FLIPS {
+            let wanted = if of_killed { killed } else { stopped };
+            let found = flips(&data.root, &data.files, kind, wanted, &mut rng);
+            assert_eq!(found.len(), wanted, "{kind:?}: there is no such file to flip a bit of");
+            todo.extend(found.into_iter().map(|flip| (data, flip)));
+        }
+    }
+    assert!(todo.len() >= 1_000, "{} flips", todo.len());
+    let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for worker in 0..WORKERS {
+            let (world, todo, next, outcomes) = (&world, &todo, &next, &outcomes);
+            scope.spawn(move || {
+                while let Some((data, flip)) = todo.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let copy = world.copies.join(worker.to_string());
+                    flip.copy(&data.root, &data.files, &copy);
+                    let outcome = world.try_out(data, flip, &copy);
+                    outcomes.lock().unwrap().push((flip.clone(), outcome));
+                    std::fs::remove_dir_all(&copy).unwrap();
+                }
+            });
+        }
+    });
+    report(outcomes.into_inner().unwrap());
+}
+
+/// What became of a flip.
+#[derive(Debug)]
+enum Outcome {
+    /// An error, or a finding of the audit, named the file.
+    Named,
+    /// Every result is as it was.
+    Same,
+    /// Neither.
+    Wrong(String),
+}
+
+fn report(outcomes: Vec<(Flip, Outcome)>) {
+    let mut table: BTreeMap<Kind, [usize; 2]> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for (flip, outcome) in outcomes {
+        let row = table.entry(flip.kind).or_default();
+        match outcome {
+            Outcome::Named => row[0] += 1,
+            Outcome::Same => row[1] += 1,
+            Outcome::Wrong(what) => wrong.push(format!("{flip:?}: {what}")),
+        }
+    }
+    for (kind, [named, same]) in table {
+        eprintln!("{kind:?}: {named} named, {same} without any effect");
+    }
+    assert!(wrong.is_empty(), "{} flips went wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// A data directory, and what comes out when its job goes on.
+struct Data {
+    root: PathBuf,
+    files: Vec<(Kind, PathBuf)>,
+    result: Results,
+}
+
+impl Data {
+    fn of(root: PathBuf, world: &Input) -> Self {
+        let files = files_by_kind(&root);
+        let copy = root.with_extension("copy");
+        weir_tests::copy_tree(&root, &copy);
+        world.go_on(&copy).ok();
+        let result = Results::of(&copy).unwrap();
+        std::fs::remove_dir_all(&copy).unwrap();
+        Data { root, files, result }
+    }
+}
+
+/// What a job is told and what it is to bill when it goes on.
+struct Input {
+    more: PathBuf,
+    accounts: PathBuf,
+}
+
+impl Input {
+    fn go_on(&self, root: &Path) -> Done {
+        let mut command = weir();
+        command.args(["run", "--until-end", "--partitions", "1", "--threads", "1", "--json", "--input"]);
+        command.arg(&self.more).arg("--accounts").arg(&self.accounts).arg("--data-dir").arg(root);
+        Weir::start(&mut command).wait()
+    }
+}
+
+/// What there is to see of a job.
+#[derive(Debug, PartialEq, Eq)]
+struct Results {
+    report: Value,
+    topics: [String; 2],
+}
+
+impl Results {
+    fn of(root: &Path) -> Result<Self, Done> {
+        let report = ask(root, &["report", "--json"]);
+        if report.code != Some(0) {
+            return Err(report);
+        }
+        let topics = ["charges", "adjustments"]
+            .map(|topic| ask(root, &["tap", topic, "--until", "end", "--format", "jsonl"]));
+        match topics.iter().find(|done| done.code != Some(0)) {
+            Some(_) => Err(topics.into_iter().find(|done| done.code != Some(0)).unwrap()),
+            None => Ok(Results {
+                report: serde_json::from_str(&report.stdout).unwrap(),
+                topics: topics.map(|done| done.stdout),
+            }),
+        }
+    }
+}
+
+struct World {
+    stopped: Data,
+    killed: Data,
+    input: Input,
+    copies: PathBuf,
+}
+
+impl World {
+    fn make(scratch: &Scratch) -> Self {
+        let plenty = 1_000_000_000_000;
+        let csv = accounts_csv(&[(1, plenty, plenty), (2, plenty, 900_000_000), (3, plenty, plenty)]);
+        let log = scratch.write("front.log", lines(0..4_000).concat());
+        let (sink, server) = (Sink::start(Mood::Fails(500)), Postgres::started());
+        let mut job = LongRun::new(scratch, std::slice::from_ref(&log), &csv);
+        job.set_partitions(1);
+        job.open_control();
+        job.configure(&format!(
+            "\n[time]\nclock = \"events\"\n\n[log]\nsegment_mb = 1\ncompression = \"none\"\n\n\
+             [ledger]\nurl = {:?}\n{}",
+            server.url("postgres"),
+            sink.section("batch = 100\nbackoff = \"10ms\"\nbackoff_max = \"20ms\"\nmax_attempts = 1000000\n"),
+        ));
+        job.start();
+        job.expect(&lines(0..4_000));
+        wait_for("some retries", || count("retry", job.data_dir()).unwrap_or(0) > 50);
+        sink.set(Mood::Dislikes(Ad::click(7, T + time(7)).guid));
+        job.settle();
+        wait_for("a dead letter", || count("dead", job.data_dir()).unwrap_or(0) > 0);
+        let dir = job.data_dir().to_owned();
+        for words in [
+            &["account", "open", "9", "--balance", "1000", "--currency", "EUR"][..],
+            &["account", "top-up", "1", "250.00", "--key", "invoice"],
+            &["campaign", "set", "1", "100001", "--billing", "cpc", "--price-cap", "0.10"],
+            &["refund", "3", &Ad::click(5, T + time(5)).guid, "--reason", "so"],
+        ] {
+            ask(&dir, words).ok();
+        }
+        wait_for("the copy of the ledger", || dir.join("ledger.json").exists());
+        job.stop("TERM");
+        let rules = scratch.write("new.toml", "[anti_fraud]\nmax_user_ad_minute = 2\n");
+        ask(&dir, &["rewind", "--to", &cuts(&dir)[2], "--rules", rules.to_str().unwrap(), "--apply"]).ok();
+        ask(&dir, &["rewind", "--to", &cuts(&dir)[4], "--stage", "deduct"]).ok();
+        let config = std::fs::read_to_string(job.config()).unwrap();
+        std::fs::write(job.config(), config.replace("\"none\"", "\"lz4\"")).unwrap();
+        append(&log, &lines(4_000..4_400));
+        job.start();
+        job.wait_until_taken(4_400);
+        wait_for("all to be billed", || lag(&dir) == 0);
+        let (stopped, killed) = (scratch.path("stopped"), scratch.path("killed"));
+        job.kill9();
+        weir_tests::copy_tree(&dir, &killed);
+        job.start();
+        append(&log, &lines(4_400..4_500));
+        job.wait_until_taken(4_500);
+        wait_for("all to be billed", || lag(&dir) == 0);
+        job.stop("TERM");
+        std::fs::rename(&dir, &stopped).unwrap();
+        let input = Input {
+            more: scratch.write("more.ndjson", lines(5_000..5_200).concat()),
+            accounts: scratch.path("accounts.csv"),
+        };
+        let (stopped, killed) = (Data::of(stopped, &input), Data::of(killed, &input));
+        World { stopped, killed, input, copies: scratch.path("copies") }
+    }
+
+    fn try_out(&self, data: &Data, flip: &Flip, copy: &Path) -> Outcome {
+        let file = copy.join(&flip.file);
+        let mut named = false;
+        let mut look = |what: &str, done: Done| match done.code {
+            Some(0) => None,
+            _ if (done.stderr.clone() + &done.stdout).contains(file.to_str().unwrap()) => {
+                named = true;
+                None
+            }
+            _ => Some(Outcome::Wrong(format!("{what} does not name it: {done:?}"))),
+        };
+        if let Some(wrong) = look("audit", ask(copy, &["audit", "--json"])) {
+            return wrong;
+        }
+        if matches!(flip.kind, Kind::CheckpointFile | Kind::CheckpointManifest) {
+            if let Some(wrong) = look("verify", ask(copy, &["checkpoints", "verify"])) {
+                return wrong;
+            }
+            return if named { Outcome::Named } else { Outcome::Wrong("it is not noticed".to_owned()) };
+        }
+        let done = self.input.go_on(copy);
+        if done.code == Some(0) {
+            match Results::of(copy) {
+                Ok(result) if result == data.result => {}
+                Ok(_) => return Outcome::Wrong(format!("another result, audit named it: {named}; {}", done.stderr)),
+                Err(done) => {
+                    if let Some(wrong) = look("a look", done) {
+                        return wrong;
+                    }
+                }
+            }
+        } else if let Some(wrong) = look("going on", done) {
+            return wrong;
+        }
+        if named { Outcome::Named } else { Outcome::Same }
+    }
+}
+
+/// A tenth of a second apart in six minutes; each fifth one of the same user on the same ad as the one before.
+fn lines(numbers: std::ops::Range<u32>) -> Vec<String> {
+    let click = |n: u32| Ad::click(n, T + time(n)).paid_by(u64::from(1 + n % 3));
+    let ad = |n: u32| match n % 5 {
+        1..4 => Ad { user: click(n / 5 * 5).user, ad_id: click(n / 5 * 5).ad_id, ..click(n) },
+        _ => click(n),
+    };
+    numbers.map(|n| ad(n).line()).collect()
+}
+
+fn time(n: u32) -> i64 {
+    i64::from(n) * MINUTE / 600
+}
+
+fn append(log: &Path, lines: &[String]) {
+    let mut file = std::fs::OpenOptions::new().append(true).open(log).unwrap();
+    file.write_all(lines.concat().as_bytes()).unwrap();
+}
+
+fn lag(dir: &Path) -> u64 {
+    let rows: Vec<Value> = ask_json(dir, &["offsets"]);
+    rows.iter().map(|row| row["lag"].as_u64().unwrap_or(0)).sum()
+}
+
+#[allow(unused)]
+fn port() -> u16 {
+    free_port()
+}
