@@ -6,7 +6,7 @@ use crate::data_dir::{DataDir, DataDirLock};
 use crate::deliver::{self, Deliveries};
 use crate::error::JobError;
 use crate::fleet::Fleet;
-use crate::generations::{Cuts, Entry, Generation, Promotion, Registry};
+use crate::generations::{Cuts, Entry, Generation, Promotion, Registry, check_settled};
 use crate::ledger::Ledger;
 use crate::log::{EmbeddedLog, LogOptions};
 use crate::retention::Keeper;
@@ -129,6 +129,7 @@ impl Job {
         let registry = Arc::new(Registry::open(&dir)?);
         choose_rules(&dir, &registry, &options.rules)?;
         let log = Arc::new(EmbeddedLog::open(&dir.log(), options.partitions, options.log)?);
+        check_settled(&registry, &*log, options.partitions)?;
         let stores = weir_state::Shared::new(BLOCK_CACHE);
         let source =
             |stage| Store::open(&dir.store(TaskId { stage, partition: 0 }.in_generation(1)), &stores);

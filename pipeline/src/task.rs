@@ -123,7 +123,8 @@ impl Task {
         let input = LineReader::open(log.clone(), line, u32::from(task.partition), start);
         if meta.position > input.end() {
             let (store, log, topic) = (meta.position, input.end(), input.topic());
-            return Err(JobError::AheadOfLog { task, topic, store, log });
+            let file = input.newest_file();
+            return Err(JobError::AheadOfLog { task, topic, store, log, file });
         }
         let status = TaskStatus::new(Some(input.end()), &meta);
         Ok(Task {

@@ -34,6 +34,17 @@ pub enum StateError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// A file of a store is not what was written.
+    #[error(
+        "{path} is damaged: {problem}. Move the directory of this store away and start again: one that folds a \
+         topic is made anew from its newest checkpoint; restore that of a source from a backup"
+    )]
+    DamagedStore {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: &'static str,
+    },
     /// Bytes that this version does not understand.
     #[error(
         "{path} holds {what} that this version of weir cannot read; \
@@ -54,7 +65,7 @@ impl StateError {
             StateError::Rocks { source, .. } => {
                 source.kind() == rocksdb::ErrorKind::Corruption || source.to_string().contains("No such file")
             }
-            StateError::Damaged { .. } => true,
+            StateError::Damaged { .. } | StateError::DamagedStore { .. } => true,
             StateError::Io { .. } | StateError::Format { .. } => false,
         }
     }

@@ -9,9 +9,10 @@
 
 use crate::error::StateError;
 use crate::meta::TaskMeta;
+use crate::rocks_manifest;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{BlockBasedOptions, Cache, DB, DBPinnableSlice, Direction, IteratorMode, Options};
-use rocksdb::{DBCompressionType, WriteBatch, WriteOptions};
+use rocksdb::{DBCompressionType, DBRecoveryMode, WriteBatch, WriteOptions};
 use std::path::{Path, PathBuf};
 
 const META: &[u8] = &[0];
@@ -50,6 +51,9 @@ impl Shared {
         o.set_keep_log_file_num(2);
         o.set_max_log_file_size(MIB);
         o.set_stats_dump_period_sec(0);
+        // Only what a crash left of a last write may be left out; RocksDB's own choice is to leave out all
+        // that follows a damaged record.
+        o.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         // What a commit writes is mostly ids; they do not compress, and young files die soon.
         o.set_compression_per_level(&[
             DBCompressionType::None,
@@ -74,6 +78,7 @@ impl Store {
     /// Opens the store in a directory, creating it if need be.
     pub fn open(dir: &Path, shared: &Shared) -> Result<Self, StateError> {
         std::fs::create_dir_all(dir).map_err(StateError::io("create", dir))?;
+        rocks_manifest::check(dir)?;
         let db = DB::open(&shared.options(), dir)
             .map_err(|source| StateError::Rocks { path: dir.to_owned(), source })?;
         Ok(Store { db, dir: dir.to_owned() })
@@ -81,6 +86,7 @@ impl Store {
 
     /// Opens a store without changing anything; a running task may own it.
     pub fn open_read_only(dir: &Path, shared: &Shared) -> Result<Self, StateError> {
+        rocks_manifest::check_beside(dir)?;
         let db = DB::open_for_read_only(&shared.options(), dir, false)
             .map_err(|source| StateError::Rocks { path: dir.to_owned(), source })?;
         Ok(Store { db, dir: dir.to_owned() })

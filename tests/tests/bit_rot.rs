@@ -183,10 +183,11 @@ impl World {
             "\n[time]\nclock = \"events\"\n\n[log]\nsegment_mb = 1\ncompression = \"none\"\n\n\
              [ledger]\nurl = {:?}\n{}",
             server.url("postgres"),
-            sink.section("batch = 100\nbackoff = \"10ms\"\nbackoff_max = \"20ms\"\nmax_attempts = 1000000\n"),
+            sink.section("batch = 100\nbackoff = \"10ms\"\nbackoff_max = \"20ms\"\nmax_attempts = 1000\n"),
         ));
         job.start();
         job.expect(&lines(0..4_000));
+        job.wait_until_up();
         wait_for("some retries", || count("retry", job.data_dir()).unwrap_or(0) > 50);
         sink.set(Mood::Dislikes(Ad::click(7, T + time(7)).guid));
         job.settle();
@@ -252,7 +253,12 @@ impl World {
         if done.code == Some(0) {
             match Results::of(copy) {
                 Ok(result) if result == data.result => {}
-                Ok(_) => return Outcome::Wrong(format!("another result, audit named it: {named}; {}", done.stderr)),
+                Ok(_) => {
+                    return Outcome::Wrong(format!(
+                        "another result, audit named it: {named}; {}",
+                        done.stderr
+                    ));
+                }
                 Err(done) => {
                     if let Some(wrong) = look("a look", done) {
                         return wrong;

@@ -175,6 +175,10 @@ impl Log for EmbeddedLog {
         self.journal(topic)?.trim(below)
     }
 
+    fn newest_file(&self, topic: TopicId) -> PathBuf {
+        self.journal(topic).map_or_else(|_| self.dir.join(topic.to_string()), |j| j.newest_file())
+    }
+
     fn size_bytes(&self, topic: TopicId) -> u64 {
         self.journal(topic).map_or(0, |j| j.size_bytes())
     }
@@ -228,6 +232,11 @@ impl TopicReader {
 
     pub(super) fn heads(&self, partition: u32, offset: u64) -> Result<Vec<FrameHead>, LogError> {
         self.journal.heads(partition, offset)
+    }
+
+    /// The file that it ends with.
+    pub fn newest_file(&self) -> PathBuf {
+        self.journal.newest_file()
     }
 
     pub(super) fn size_bytes(&self) -> u64 {

@@ -242,6 +242,10 @@ impl CollectTask {
         if let Some(plan) = self.planned.pop_front() {
             return Ok(Some(plan));
         }
+        if let Some(topic) = self.outputs.ahead(&self.meta) {
+            let (task, store) = (self.meta.task, self.store.dir().to_owned());
+            return Err(JobError::BehindItsLog { task, topic, store });
+        }
         let plan = match self.progress.tick_wanted.swap(0, Ordering::AcqRel) {
             0 if self.options.maintenance => None,
             0 if self.options.finite => self.plan_finite()?,
