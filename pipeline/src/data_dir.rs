@@ -27,7 +27,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use weir_proto::{Producer, StageId, TaskId};
-use weir_state::{CheckpointDir, remove_all, sum_of_json};
+use weir_state::{CheckpointDir, failpoints, remove_all, sum_of_json};
 
 const FORMAT: u32 = 2;
 const CUT_FORMAT: u32 = 1;
@@ -212,20 +212,23 @@ impl DataDir {
         }
         let path = unfinished.join(CUT);
         let sealed = SealedCut { format: CUT_FORMAT, crc32c: sum_of_json(cut), cut: cut.clone() };
-        fs::write(&path, serde_json::to_vec(&sealed).unwrap_or_default())
-            .map_err(JobError::io("write", &path))?;
-        for path in [&path, &unfinished] {
-            File::open(path).and_then(|f| f.sync_all()).map_err(JobError::io("sync", path))?;
-        }
-        fs::rename(&unfinished, &target).map_err(JobError::io("rename", &unfinished))?;
+        let write = || {
+            fs::write(&path, serde_json::to_vec(&sealed).unwrap_or_default())?;
+            [&path, &unfinished].into_iter().try_for_each(|path| File::open(path)?.sync_all())
+        };
+        failpoints::io("cut.write", write).map_err(JobError::io("write", &path))?;
         let parent = self.root.join("state");
-        File::open(&parent).and_then(|f| f.sync_all()).map_err(JobError::io("sync", &parent))
+        let rename = || fs::rename(&unfinished, &target).and_then(|()| File::open(&parent)?.sync_all());
+        failpoints::io("generation.rename", rename).map_err(JobError::io("rename", &unfinished))
     }
 
     /// Deletes what a generation has but its topics.
     pub fn remove_generation(&self, generation: u32) -> Result<(), JobError> {
+        let state = self.state(generation);
+        failpoints::before("generation.remove").map_err(JobError::io("remove", &state))?;
         self.checkpoints().remove_generation(generation)?;
-        Ok(remove_all(&self.state(generation))?)
+        remove_all(&state)?;
+        failpoints::after("generation.remove").map_err(JobError::io("remove", &state))
     }
 
     /// Deletes the stores of a generation but those of some stages. The cut stays: others may go back to
@@ -266,8 +269,8 @@ fn create_settings(root: &Path, path: &Path, partitions: u32) -> Result<(), JobE
     let text = serde_json::to_vec(&sealed).unwrap_or_default();
     fs::write(&temporary, text).map_err(JobError::io("write", &temporary))?;
     File::open(&temporary).and_then(|f| f.sync_all()).map_err(JobError::io("sync", &temporary))?;
-    fs::rename(&temporary, path).map_err(JobError::io("rename", &temporary))?;
-    File::open(root).and_then(|f| f.sync_all()).map_err(JobError::io("sync", root))
+    let rename = || fs::rename(&temporary, path).and_then(|()| File::open(root)?.sync_all());
+    failpoints::io("settings.write", rename).map_err(JobError::io("rename", &temporary))
 }
 
 fn other(dir: &Path, problem: String) -> JobError {

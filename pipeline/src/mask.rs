@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use weir_proto::ip_key;
+use weir_state::failpoints;
 
 const KEY_LEN: usize = 32;
 const MAGIC: &[u8; 8] = b"WEIRKEY1";
@@ -100,8 +101,8 @@ pub fn ensure(data_dir: &Path) -> Result<(), JobError> {
     file.write_all(&encode(&key))
         .and_then(|()| file.sync_all())
         .map_err(JobError::io("write", &temporary))?;
-    fs::rename(&temporary, &path).map_err(JobError::io("rename", &temporary))?;
-    File::open(data_dir).and_then(|f| f.sync_all()).map_err(JobError::io("sync", data_dir))
+    let rename = || fs::rename(&temporary, &path).and_then(|()| File::open(data_dir)?.sync_all());
+    failpoints::io("mask_key.write", rename).map_err(JobError::io("rename", &temporary))
 }
 
 fn encode(key: &[u8; KEY_LEN]) -> Vec<u8> {

@@ -14,7 +14,7 @@ use weir_operators::Rules;
 use weir_operators::anti_brush::Lists;
 use weir_operators::bots::BotList;
 use weir_operators::networks::Networks;
-use weir_state::sum_of_json;
+use weir_state::{failpoints, sum_of_json};
 
 /// Rules and what they refer to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -84,8 +84,8 @@ impl RuleSet {
         let temporary = path.with_extension("new");
         fs::write(&temporary, text).map_err(JobError::io("write", &temporary))?;
         File::open(&temporary).and_then(|f| f.sync_all()).map_err(JobError::io("sync", &temporary))?;
-        fs::rename(&temporary, &path).map_err(JobError::io("rename", &temporary))?;
-        File::open(dir).and_then(|d| d.sync_all()).map_err(JobError::io("sync", dir))
+        let rename = || fs::rename(&temporary, &path).and_then(|()| File::open(dir)?.sync_all());
+        failpoints::io("rules.write", rename).map_err(JobError::io("rename", &temporary))
     }
 
     /// Reads a set by its fingerprint. How state is kept is not a rule: that is as in `like`.

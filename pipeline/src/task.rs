@@ -195,7 +195,7 @@ impl Task {
         let mut commit = Commit::new(self.meta.commits);
         self.operator.stage(&self.store, &mut commit)?;
         commit.put_meta(&self.meta);
-        self.store.commit(commit, Durability::FromLog)?;
+        self.store.commit_as("task.commit", commit, Durability::FromLog)?;
         self.uncommitted = None;
         self.checkpoint_due = self.meta.at_tick;
         self.status.committed(&self.meta);

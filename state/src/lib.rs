@@ -10,6 +10,7 @@
 
 mod checkpoint;
 mod error;
+pub mod failpoints;
 mod files;
 mod identity;
 mod meta;

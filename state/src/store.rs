@@ -8,6 +8,7 @@
 //! made again (the plans of collect) is committed durably.
 
 use crate::error::StateError;
+use crate::failpoints;
 use crate::meta::TaskMeta;
 use crate::rocks_manifest;
 use rocksdb::checkpoint::Checkpoint;
@@ -146,6 +147,19 @@ impl Store {
         Ok(())
     }
 
+    /// Writes a commit as one: the step of this name.
+    pub fn commit_as(
+        &self,
+        step: &'static str,
+        commit: Commit,
+        durability: Durability,
+    ) -> Result<(), StateError> {
+        let failed = |e| StateError::io("commit to", &self.dir)(e);
+        failpoints::before(step).map_err(failed)?;
+        self.commit(commit, durability)?;
+        failpoints::after(step).map_err(failed)
+    }
+
     /// Writes a commit as one.
     pub fn commit(&self, commit: Commit, durability: Durability) -> Result<(), StateError> {
         let mut options = WriteOptions::default();
@@ -165,7 +179,10 @@ impl Store {
 
     /// Makes all commits durable.
     pub fn flush(&self) -> Result<(), StateError> {
-        self.rocks(self.db.flush())
+        let failed = |e| StateError::io("flush", &self.dir)(e);
+        failpoints::before("store.flush").map_err(failed)?;
+        self.rocks(self.db.flush())?;
+        failpoints::after("store.flush").map_err(failed)
     }
 
     /// A RocksDB property that is a number.

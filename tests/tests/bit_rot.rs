@@ -12,9 +12,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
+use tempfile::TempDir;
 use weir_tests::{
     Ad, Done, Flip, Kind, LongRun, Mood, Postgres, Rng, Scratch, Sink, Weir, accounts_csv, ask, ask_json,
-    count, cuts, files_by_kind, flips, free_port, wait_for, weir,
+    count, cuts, files_by_kind, flips, wait_for, weir,
 };
 
 /// 2026-03-10T08:00:00Z.
@@ -64,7 +65,7 @@ fn no_flipped_bit_goes_unnoticed() {
             let (world, todo, next, outcomes) = (&world, &todo, &next, &outcomes);
             scope.spawn(move || {
                 while let Some((data, flip)) = todo.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let copy = world.copies.join(worker.to_string());
+                    let copy = world.home.path().join(format!("copy-{worker}"));
                     flip.copy(&data.root, &data.files, &copy);
                     let outcome = world.try_out(data, flip, &copy);
                     outcomes.lock().unwrap().push((flip.clone(), outcome));
@@ -116,8 +117,8 @@ impl Data {
         let files = files_by_kind(&root);
         let copy = root.with_extension("copy");
         weir_tests::copy_tree(&root, &copy);
-        world.go_on(&copy).ok();
-        let result = Results::of(&copy).unwrap();
+        let ran = world.go_on(&copy).ok();
+        let result = Results::of(&copy, &ran).unwrap();
         std::fs::remove_dir_all(&copy).unwrap();
         Data { root, files, result }
     }
@@ -138,27 +139,23 @@ impl Input {
     }
 }
 
-/// What there is to see of a job.
+/// What there is to see of a job that has gone on: its summary without the times, and all charges.
 #[derive(Debug, PartialEq, Eq)]
 struct Results {
-    report: Value,
-    topics: [String; 2],
+    summary: Value,
+    charges: String,
 }
 
 impl Results {
-    fn of(root: &Path) -> Result<Self, Done> {
-        let report = ask(root, &["report", "--json"]);
-        if report.code != Some(0) {
-            return Err(report);
+    fn of(root: &Path, ran: &Done) -> Result<Self, Done> {
+        let mut summary: Value = serde_json::from_str(&ran.stdout).unwrap();
+        for name in ["elapsed_s", "events_per_s", "stages"] {
+            summary.as_object_mut().unwrap().remove(name).unwrap();
         }
-        let topics = ["charges", "adjustments"]
-            .map(|topic| ask(root, &["tap", topic, "--until", "end", "--format", "jsonl"]));
-        match topics.iter().find(|done| done.code != Some(0)) {
-            Some(_) => Err(topics.into_iter().find(|done| done.code != Some(0)).unwrap()),
-            None => Ok(Results {
-                report: serde_json::from_str(&report.stdout).unwrap(),
-                topics: topics.map(|done| done.stdout),
-            }),
+        let charges = ask(root, &["tap", "charges", "--until", "end", "--format", "jsonl", "--unmasked"]);
+        match charges.code {
+            Some(0) => Ok(Results { summary, charges: charges.stdout }),
+            _ => Err(charges),
         }
     }
 }
@@ -167,14 +164,14 @@ struct World {
     stopped: Data,
     killed: Data,
     input: Input,
-    copies: PathBuf,
+    home: TempDir,
 }
 
 impl World {
     fn make(scratch: &Scratch) -> Self {
         let plenty = 1_000_000_000_000;
         let csv = accounts_csv(&[(1, plenty, plenty), (2, plenty, 900_000_000), (3, plenty, plenty)]);
-        let log = scratch.write("front.log", lines(0..4_000).concat());
+        let log = scratch.write("front.log", lines(0..6_000).concat());
         let (sink, server) = (Sink::start(Mood::Fails(500)), Postgres::started());
         let mut job = LongRun::new(scratch, std::slice::from_ref(&log), &csv);
         job.set_partitions(1);
@@ -186,7 +183,7 @@ impl World {
             sink.section("batch = 100\nbackoff = \"10ms\"\nbackoff_max = \"20ms\"\nmax_attempts = 1000\n"),
         ));
         job.start();
-        job.expect(&lines(0..4_000));
+        job.expect(&lines(0..6_000));
         job.wait_until_up();
         wait_for("some retries", || count("retry", job.data_dir()).unwrap_or(0) > 50);
         sink.set(Mood::Dislikes(Ad::click(7, T + time(7)).guid));
@@ -208,68 +205,81 @@ impl World {
         ask(&dir, &["rewind", "--to", &cuts(&dir)[4], "--stage", "deduct"]).ok();
         let config = std::fs::read_to_string(job.config()).unwrap();
         std::fs::write(job.config(), config.replace("\"none\"", "\"lz4\"")).unwrap();
-        append(&log, &lines(4_000..4_400));
+        append(&log, &lines(6_000..6_400));
         job.start();
-        job.wait_until_taken(4_400);
+        job.wait_until_taken(6_400);
         wait_for("all to be billed", || lag(&dir) == 0);
-        let (stopped, killed) = (scratch.path("stopped"), scratch.path("killed"));
+        let home = quick_dir(scratch);
+        let (stopped, killed) = (home.path().join("stopped"), home.path().join("killed"));
         job.kill9();
         weir_tests::copy_tree(&dir, &killed);
         job.start();
-        append(&log, &lines(4_400..4_500));
-        job.wait_until_taken(4_500);
+        append(&log, &lines(6_400..6_500));
+        job.wait_until_taken(6_500);
         wait_for("all to be billed", || lag(&dir) == 0);
         job.stop("TERM");
-        std::fs::rename(&dir, &stopped).unwrap();
+        weir_tests::copy_tree(&dir, &stopped);
         let input = Input {
-            more: scratch.write("more.ndjson", lines(5_000..5_200).concat()),
+            more: scratch.write("more.ndjson", lines(7_000..7_200).concat()),
             accounts: scratch.path("accounts.csv"),
         };
         let (stopped, killed) = (Data::of(stopped, &input), Data::of(killed, &input));
-        World { stopped, killed, input, copies: scratch.path("copies") }
+        World { stopped, killed, input, home }
     }
 
     fn try_out(&self, data: &Data, flip: &Flip, copy: &Path) -> Outcome {
-        let file = copy.join(&flip.file);
-        let mut named = false;
-        let mut look = |what: &str, done: Done| match done.code {
-            Some(0) => None,
-            _ if (done.stderr.clone() + &done.stdout).contains(file.to_str().unwrap()) => {
-                named = true;
-                None
+        let (file, mut named) = (copy.join(&flip.file), false);
+        for words in looks(flip.kind) {
+            match is_named(words[0], &ask(copy, words), &file) {
+                Ok(yes) => named |= yes,
+                Err(wrong) => return wrong,
             }
-            _ => Some(Outcome::Wrong(format!("{what} does not name it: {done:?}"))),
-        };
-        if let Some(wrong) = look("audit", ask(copy, &["audit", "--json"])) {
-            return wrong;
         }
-        if matches!(flip.kind, Kind::CheckpointFile | Kind::CheckpointManifest) {
-            if let Some(wrong) = look("verify", ask(copy, &["checkpoints", "verify"])) {
-                return wrong;
-            }
+        if matches!(flip.kind, Kind::CheckpointFile | Kind::CheckpointManifest | Kind::MaskKey) {
             return if named { Outcome::Named } else { Outcome::Wrong("it is not noticed".to_owned()) };
         }
-        let done = self.input.go_on(copy);
-        if done.code == Some(0) {
-            match Results::of(copy) {
-                Ok(result) if result == data.result => {}
-                Ok(_) => {
-                    return Outcome::Wrong(format!(
-                        "another result, audit named it: {named}; {}",
-                        done.stderr
-                    ));
-                }
-                Err(done) => {
-                    if let Some(wrong) = look("a look", done) {
-                        return wrong;
-                    }
-                }
-            }
-        } else if let Some(wrong) = look("going on", done) {
-            return wrong;
+        let ran = self.input.go_on(copy);
+        let after = match ran.code {
+            Some(0) => Results::of(copy, &ran),
+            _ => Err(ran),
+        };
+        match after {
+            Ok(results) if results == data.result => {}
+            Ok(_) => return Outcome::Wrong(format!("another result (audit has named it: {named})")),
+            Err(done) => match is_named("going on", &done, &file) {
+                Ok(yes) => named |= yes,
+                Err(wrong) => return wrong,
+            },
         }
         if named { Outcome::Named } else { Outcome::Same }
     }
+}
+
+/// What is asked of a directory before its job goes on: whatever reads files of this kind.
+fn looks(kind: Kind) -> &'static [&'static [&'static str]] {
+    match kind {
+        Kind::CheckpointFile => &[&["checkpoints", "verify"]],
+        Kind::CheckpointManifest => &[&["checkpoints", "verify"], &["audit", "--json"]],
+        Kind::MaskKey => &[&["tap", "raw", "--until", "end", "--limit", "1"]],
+        Kind::Rules | Kind::LedgerCopy | Kind::Address => &[],
+        _ => &[&["audit", "--json"]],
+    }
+}
+
+/// Whether it failed; it must have named the file then.
+fn is_named(what: &str, done: &Done, file: &Path) -> Result<bool, Outcome> {
+    let said = done.stderr.clone() + &done.stdout;
+    match done.code {
+        Some(0) => Ok(false),
+        _ if said.contains(file.to_str().unwrap()) => Ok(true),
+        _ => Err(Outcome::Wrong(format!("{what} fails and does not name it: {done:?}"))),
+    }
+}
+
+/// In memory where there is such a place: thousands of copies are made, and each is opened and fsynced.
+fn quick_dir(scratch: &Scratch) -> TempDir {
+    let memory = tempfile::Builder::new().prefix("weir-bit-rot-").tempdir_in("/dev/shm");
+    memory.unwrap_or_else(|_| tempfile::tempdir_in(scratch.path("")).unwrap())
 }
 
 /// A tenth of a second apart in six minutes; each fifth one of the same user on the same ad as the one before.
@@ -294,9 +304,4 @@ fn append(log: &Path, lines: &[String]) {
 fn lag(dir: &Path) -> u64 {
     let rows: Vec<Value> = ask_json(dir, &["offsets"]);
     rows.iter().map(|row| row["lag"].as_u64().unwrap_or(0)).sum()
-}
-
-#[allow(unused)]
-fn port() -> u16 {
-    free_port()
 }

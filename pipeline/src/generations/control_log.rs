@@ -10,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use weir_proto::{Minute, StageId, Topic};
-use weir_state::sum_of_json;
+use weir_state::{failpoints, sum_of_json};
 
 /// A generation, as it was begun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,7 +131,8 @@ impl ControlLog {
         let line = Line { format: FORMAT, crc32c: sum_of_json(entry), entry: entry.clone() };
         let mut text = serde_json::to_vec(&line).unwrap_or_default();
         text.push(b'\n');
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(error("write"))?;
+        let write = || file.write_all(&text).and_then(|()| file.sync_all());
+        failpoints::io("control_log.append", write).map_err(error("write"))?;
         let dir = self.path.parent().unwrap_or(Path::new("."));
         File::open(dir).and_then(|d| d.sync_all()).map_err(JobError::io("sync", dir))
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use weir_proto::{TaskId, Topic, TopicId};
+use weir_state::failpoints;
 
 /// How the embedded log writes.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +97,7 @@ impl EmbeddedLog {
             journal.close();
         }
         let dir = self.dir.join(id.to_string());
-        match std::fs::remove_dir_all(&dir) {
+        match failpoints::io("topic.remove", || std::fs::remove_dir_all(&dir)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(LogError::io("remove", &dir)(e)),
             _ => Ok(()),
         }

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use weir_proto::TaskId;
+use weir_state::failpoints;
 
 /// Frames located at a time.
 const LOCATED: usize = 256;
@@ -186,9 +187,12 @@ impl Journal {
         let Some(active) = segments.last_mut().filter(|s| !s.is_torn) else { return Ok(()) };
         if !active.is_sealed()? {
             let seal = FrameHead::seal().encode();
-            active.len = write_all_at(&active.file, &[&seal], active.len)
-                .map_err(LogError::io("write", &active.path))?;
-            active.file.sync_data().map_err(LogError::io("sync", &active.path))?;
+            let write = || {
+                let end = write_all_at(&active.file, &[&seal], active.len)?;
+                active.file.sync_data().map(|()| end)
+            };
+            active.len =
+                failpoints::io("journal.seal", write).map_err(LogError::io("write", &active.path))?;
         }
         Ok(())
     }
@@ -228,8 +232,9 @@ impl Journal {
             .zip(&heads)
             .flat_map(|(p, head)| [&head[..], p.sealed.stored(&p.batch.bytes)])
             .collect();
-        let end = write_all_at(&file, &slices, start).map_err(LogError::io("write", &path))?;
-        file.sync_data().map_err(LogError::io("sync", &path))?;
+        let end = failpoints::io("journal.write", || write_all_at(&file, &slices, start))
+            .map_err(LogError::io("write", &path))?;
+        failpoints::io("journal.fsync", || file.sync_data()).map_err(LogError::io("sync", &path))?;
         // Its readers find it in the tail; it need not fill the page cache. Only advice: no error counts.
         let _ = rustix::fs::fadvise(&*file, start, NonZeroU64::new(end - start), Advice::DontNeed);
         group.iter_mut().for_each(|p| p.sealed.forget_compressed());
@@ -262,8 +267,8 @@ impl Journal {
     fn cut_torn_tail(&self) -> Result<(), LogError> {
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(active) = segments.last_mut().filter(|s| s.is_torn) {
-            active.file.set_len(active.len).map_err(LogError::io("cut", &active.path))?;
-            active.file.sync_all().map_err(LogError::io("sync", &active.path))?;
+            let cut = || active.file.set_len(active.len).and_then(|()| active.file.sync_all());
+            failpoints::io("segment.cut", cut).map_err(LogError::io("cut", &active.path))?;
             active.is_torn = false;
         }
         Ok(())

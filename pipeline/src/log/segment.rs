@@ -12,6 +12,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use weir_state::failpoints;
 
 const MAGIC: &[u8; 8] = b"WEIRSEG1";
 
@@ -65,8 +66,8 @@ impl Segment {
         let temporary = path.with_extension("new");
         let mut file = File::create(&temporary).map_err(LogError::io("create", &temporary))?;
         file.write_all(&header).and_then(|()| file.sync_all()).map_err(LogError::io("write", &temporary))?;
-        std::fs::rename(&temporary, &path).map_err(LogError::io("rename", &temporary))?;
-        sync_dir(dir)?;
+        let rename = || std::fs::rename(&temporary, &path).and_then(|()| File::open(dir)?.sync_all());
+        failpoints::io("segment.create", rename).map_err(LogError::io("rename", &temporary))?;
         let (partitions, len) = (bases.len(), header.len() as u64);
         let file = open(&path, true)?;
         let index = Some(Arc::new(vec![Vec::new(); partitions]));
@@ -219,8 +220,4 @@ fn encode_header(id: u64, bases: &[u64]) -> Vec<u8> {
 fn open(path: &Path, writable: bool) -> Result<Arc<File>, LogError> {
     let file = OpenOptions::new().read(true).write(writable).open(path);
     file.map(Arc::new).map_err(LogError::io("open", path))
-}
-
-pub(crate) fn sync_dir(dir: &Path) -> Result<(), LogError> {
-    File::open(dir).and_then(|f| f.sync_all()).map_err(LogError::io("sync", dir))
 }

@@ -336,7 +336,7 @@ impl CollectTask {
         let mut commit = Commit::new(turn.meta.commits);
         turn.state.stage(&turn.slices, &mut commit);
         commit.put_meta(&turn.meta);
-        self.store.commit(commit, Durability::Process)?;
+        self.store.commit_as("collect.commit", commit, Durability::Process)?;
         self.status.committed(&turn.meta);
         self.progress.bytes.store(turn.state.tape, Ordering::Relaxed);
         self.checkpoint_due = turn.meta.at_tick;
