@@ -16,7 +16,7 @@ mod identity;
 mod meta;
 mod minute_table;
 mod pages;
-mod rocks_manifest;
+mod rocks_files;
 mod store;
 pub mod versioned;
 

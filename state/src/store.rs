@@ -10,7 +10,7 @@
 use crate::error::StateError;
 use crate::failpoints;
 use crate::meta::TaskMeta;
-use crate::rocks_manifest;
+use crate::rocks_files;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{BlockBasedOptions, Cache, DB, DBPinnableSlice, Direction, IteratorMode, Options};
 use rocksdb::{DBCompressionType, DBRecoveryMode, WriteBatch, WriteOptions};
@@ -79,17 +79,16 @@ impl Store {
     /// Opens the store in a directory, creating it if need be.
     pub fn open(dir: &Path, shared: &Shared) -> Result<Self, StateError> {
         std::fs::create_dir_all(dir).map_err(StateError::io("create", dir))?;
-        rocks_manifest::check(dir)?;
-        let db = DB::open(&shared.options(), dir)
-            .map_err(|source| StateError::Rocks { path: dir.to_owned(), source })?;
+        rocks_files::check(dir)?;
+        let db = DB::open(&shared.options(), dir).map_err(|source| rocks_files::damage(dir, source))?;
         Ok(Store { db, dir: dir.to_owned() })
     }
 
     /// Opens a store without changing anything; a running task may own it.
     pub fn open_read_only(dir: &Path, shared: &Shared) -> Result<Self, StateError> {
-        rocks_manifest::check_beside(dir)?;
+        rocks_files::check_beside(dir)?;
         let db = DB::open_for_read_only(&shared.options(), dir, false)
-            .map_err(|source| StateError::Rocks { path: dir.to_owned(), source })?;
+            .map_err(|source| rocks_files::damage(dir, source))?;
         Ok(Store { db, dir: dir.to_owned() })
     }
 

@@ -3,6 +3,18 @@
 //!
 //! | kind of file | what becomes of a flip |
 //! | --- | --- |
+//! | settings, decisions, rules, cuts | the checksum in the file tells; rules that no generation runs are not read |
+//! | mask key | the checksum tells whoever is to show masked users |
+//! | segments | heads and batches have checksums, and so has the seal behind the last one: a flip in the seal itself changes nothing. Behind a kill there is none; then the stores know how much there was |
+//! | manifests and files of checkpoints | named by `weir checkpoints verify`, and before a store is made of them |
+//! | tables of stores | checksums of RocksDB; a block that nobody reads again changes nothing |
+//! | MANIFEST, CURRENT | checked before RocksDB reads them; a store that folds a topic is then made anew |
+//! | write-ahead logs | checksums of RocksDB; what they lost at their end is missed by the log |
+//! | `ledger.json` | only the job with a ledger reads it: see the tests beside `ledger/local.rs` |
+//! | `control.address` | only read while a job runs: see the tests beside `data_dir.rs` |
+//! | LOG, OPTIONS, IDENTITY | nobody reads them |
+//!
+//! The file of `weir tap --resume` stands elsewhere: see the tests beside `tap/resume.rs`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;

@@ -133,7 +133,8 @@ impl Seen {
 fn job(scratch: &Scratch, log: &PathBuf) -> LongRun {
     let plenty = 1_000_000_000_000;
     let csv = accounts_csv(&[(1, plenty, plenty), (2, plenty, plenty), (3, plenty, plenty)]);
-    let job = LongRun::new(scratch, std::slice::from_ref(log), &csv);
+    let mut job = LongRun::new(scratch, std::slice::from_ref(log), &csv);
+    job.open_control();
     job.set_partitions(1);
     job.configure("\n[time]\nclock = \"events\"\n");
     job

@@ -1,4 +1,5 @@
-//! The MANIFEST of a store, checked before RocksDB reads it.
+//! The files of a store: its MANIFEST is checked before RocksDB reads it, and where RocksDB does not say which file
+//! is damaged, it is found out here.
 //!
 //! RocksDB takes a record whose length points beyond the end of the file for one that a crash cut off, and leaves
 //! it out with all that follows: one flipped bit there, and the store silently goes back to an earlier flush. Here
@@ -43,6 +44,30 @@ pub(crate) fn check_beside(dir: &Path) -> Result<(), StateError> {
         }
     }
     check(dir)
+}
+
+/// What kept RocksDB from opening a store, with the name of the file where that can be told.
+pub(crate) fn damage(dir: &Path, source: rocksdb::Error) -> StateError {
+    let (path, text) = (dir.to_owned(), source.to_string());
+    if source.kind() != rocksdb::ErrorKind::Corruption || text.contains(".sst") || text.contains(".log") {
+        return StateError::Rocks { path, source };
+    }
+    let is_damaged = |log: &&PathBuf| !fs::read(log).is_ok_and(|bytes| is_whole(&bytes));
+    if let Some(log) = files_of(dir, "log").iter().find(is_damaged) {
+        return StateError::DamagedStore {
+            path: log.clone(),
+            problem: "a record of it is not what was written",
+        };
+    }
+    let tables: Vec<String> = files_of(dir, "sst").iter().map(|t| t.display().to_string()).collect();
+    StateError::DamagedTable { path, tables: tables.join(", "), source }
+}
+
+fn files_of(dir: &Path, extension: &str) -> Vec<PathBuf> {
+    let files = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<PathBuf> = files.filter(|p| p.extension().is_some_and(|e| e == extension)).collect();
+    files.sort();
+    files
 }
 
 fn is_manifest(name: &str) -> bool {
