@@ -16,6 +16,7 @@ main() {
   step cargo clippy --workspace --all-targets --release --locked -- -D warnings
   step cargo build --workspace --release --locked
   step cargo test --workspace --release --locked
+  step tests/failpoints.sh
   say "All tests passed in $((SECONDS / 60)) min $((SECONDS % 60)) s."
 }
 

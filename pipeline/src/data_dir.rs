@@ -1,18 +1,22 @@
 //! The data directory of a job.
 //!
 //! ```text
-//! weir.json                 {"format": 1, "partitions": n}
+//! weir.json                 {"format": 2, "crc32c": …, "settings": {"partitions": n}}
 //! lock                      held by the process that runs the job
 //! mask.key                  see `mask`
 //! control.log               which generations there are, see `generations`
 //! ledger.json               how far the ledger database is, see `ledger`
-//! control.address           where a running job can be asked
+//! control.address           where a running job can be asked: the address, then `crc32c …` of it in hex
 //! rules/<fingerprint>.json  see `rule_set`
 //! log/<topic>[.<generation>]/                 see `log`
 //! state/<generation>/<stage>-<partition>/     a RocksDB each
 //! state/<generation>/cut.json                 what the generation was begun from
 //! checkpoints/<generation>/<minute>/<stage>-<partition>/
 //! ```
+//!
+//! Every file has the version of its format and a checksum; what is damaged is named and not used. The format in
+//! `weir.json` is that of the directory as a whole: it is raised when a file or a topic that the version before
+//! does not know must not be overlooked by it.
 
 use crate::error::JobError;
 use crate::flow::FLOW;
@@ -23,18 +27,25 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use weir_proto::{Producer, StageId, TaskId};
-use weir_state::{CheckpointDir, remove_all, sum_of_json};
+use weir_state::{CheckpointDir, failpoints, remove_all, sum_of_json};
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+const CUT_FORMAT: u32 = 1;
 const CUT: &str = "cut.json";
 const ADDRESS: &str = "control.address";
 /// Who looks whether a job runs holds the lock for a moment; a job that starts waits so long for it.
 const LOCK_WAIT: Duration = Duration::from_millis(300);
 
-#[derive(Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Serialize, Deserialize)]
 struct Settings {
-    format: u32,
     partitions: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SealedSettings {
+    format: u32,
+    crc32c: u32,
+    settings: Settings,
 }
 
 /// A data directory that this process may read; see [`DataDir::lock`] for writing.
@@ -61,13 +72,8 @@ impl DataDir {
             }
             Err(e) => return Err(JobError::io("read", &path)(e)),
         };
-        let settings: Settings = serde_json::from_slice(&text)
-            .map_err(|e| other(root, format!("has a damaged weir.json: {e}. Restore it from a backup")))?;
-        if settings.format != FORMAT {
-            let problem = format!("has format {}, this version of weir reads {FORMAT}", settings.format);
-            return Err(other(root, problem));
-        }
-        Ok(DataDir { root: root.to_owned(), partitions: settings.partitions })
+        let partitions = parse_settings(&text).map_err(|problem| other(&path, problem))?.partitions;
+        Ok(DataDir { root: root.to_owned(), partitions })
     }
 
     /// Opens or creates the directory for running a job in it.
@@ -114,13 +120,24 @@ impl DataDir {
     pub fn announce(&self, address: &str) -> Result<(), JobError> {
         let path = self.root.join(ADDRESS);
         let temporary = path.with_extension("new");
-        fs::write(&temporary, address).map_err(JobError::io("write", &temporary))?;
+        let text = format!("{address}\ncrc32c {:08x}\n", crc32c::crc32c(address.as_bytes()));
+        fs::write(&temporary, text).map_err(JobError::io("write", &temporary))?;
         fs::rename(&temporary, &path).map_err(JobError::io("rename", &temporary))
     }
 
     /// Where the job can be asked, if it said so.
-    pub fn address(&self) -> Option<String> {
-        fs::read_to_string(self.root.join(ADDRESS)).ok()
+    pub fn address(&self) -> Result<Option<String>, JobError> {
+        let path = self.root.join(ADDRESS);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(JobError::io("read", &path)(e)),
+        };
+        let address = parse_address(&text).ok_or_else(|| JobError::Control {
+            path,
+            problem: "is damaged. Restart the job, which writes it anew".to_owned(),
+        })?;
+        Ok(Some(address.to_owned()))
     }
 
     /// The job cannot be asked any more.
@@ -175,7 +192,7 @@ impl DataDir {
         let path = self.state(generation).join(CUT);
         let text = fs::read(&path).map_err(JobError::io("read", &path))?;
         let sealed: Option<SealedCut> = serde_json::from_slice(&text).ok();
-        let whole = sealed.filter(|s| s.crc32c == sum_of_json(&s.cut));
+        let whole = sealed.filter(|s| s.format == CUT_FORMAT && s.crc32c == sum_of_json(&s.cut));
         whole.map(|s| s.cut).ok_or_else(|| JobError::Control {
             path,
             problem: "is damaged. Restore the file from a backup, or drop the generation".to_owned(),
@@ -194,21 +211,24 @@ impl DataDir {
             self.checkpoints().restore(manifest, &unfinished.join(manifest.task.task().to_string()))?;
         }
         let path = unfinished.join(CUT);
-        let sealed = SealedCut { crc32c: sum_of_json(cut), cut: cut.clone() };
-        fs::write(&path, serde_json::to_vec(&sealed).unwrap_or_default())
-            .map_err(JobError::io("write", &path))?;
-        for path in [&path, &unfinished] {
-            File::open(path).and_then(|f| f.sync_all()).map_err(JobError::io("sync", path))?;
-        }
-        fs::rename(&unfinished, &target).map_err(JobError::io("rename", &unfinished))?;
+        let sealed = SealedCut { format: CUT_FORMAT, crc32c: sum_of_json(cut), cut: cut.clone() };
+        let write = || {
+            fs::write(&path, serde_json::to_vec(&sealed).unwrap_or_default())?;
+            [&path, &unfinished].into_iter().try_for_each(|path| File::open(path)?.sync_all())
+        };
+        failpoints::io("cut.write", write).map_err(JobError::io("write", &path))?;
         let parent = self.root.join("state");
-        File::open(&parent).and_then(|f| f.sync_all()).map_err(JobError::io("sync", &parent))
+        let rename = || fs::rename(&unfinished, &target).and_then(|()| File::open(&parent)?.sync_all());
+        failpoints::io("generation.rename", rename).map_err(JobError::io("rename", &unfinished))
     }
 
     /// Deletes what a generation has but its topics.
     pub fn remove_generation(&self, generation: u32) -> Result<(), JobError> {
+        let state = self.state(generation);
+        failpoints::before("generation.remove").map_err(JobError::io("remove", &state))?;
         self.checkpoints().remove_generation(generation)?;
-        Ok(remove_all(&self.state(generation))?)
+        remove_all(&state)?;
+        failpoints::after("generation.remove").map_err(JobError::io("remove", &state))
     }
 
     /// Deletes the stores of a generation but those of some stages. The cut stays: others may go back to
@@ -237,19 +257,74 @@ impl DataDir {
 
 #[derive(Serialize, Deserialize)]
 struct SealedCut {
+    format: u32,
     crc32c: u32,
     cut: Cut,
 }
 
 fn create_settings(root: &Path, path: &Path, partitions: u32) -> Result<(), JobError> {
     let temporary = path.with_extension("new");
-    let text = serde_json::to_vec(&Settings { format: FORMAT, partitions }).unwrap_or_default();
+    let settings = Settings { partitions };
+    let sealed = SealedSettings { format: FORMAT, crc32c: sum_of_json(&settings), settings };
+    let text = serde_json::to_vec(&sealed).unwrap_or_default();
     fs::write(&temporary, text).map_err(JobError::io("write", &temporary))?;
     File::open(&temporary).and_then(|f| f.sync_all()).map_err(JobError::io("sync", &temporary))?;
-    fs::rename(&temporary, path).map_err(JobError::io("rename", &temporary))?;
-    File::open(root).and_then(|f| f.sync_all()).map_err(JobError::io("sync", root))
+    let rename = || fs::rename(&temporary, path).and_then(|()| File::open(root)?.sync_all());
+    failpoints::io("settings.write", rename).map_err(JobError::io("rename", &temporary))
 }
 
 fn other(dir: &Path, problem: String) -> JobError {
     JobError::OtherSettings { dir: dir.to_owned(), problem }
+}
+
+/// What `weir.json` says, or what is wrong with it.
+fn parse_settings(text: &[u8]) -> Result<Settings, String> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let damaged = || "is damaged. Restore it from a backup".to_owned();
+    let Format { format } = serde_json::from_slice(text).map_err(|_| damaged())?;
+    if format != FORMAT {
+        return Err(format!(
+            "has format {format}, this version of weir reads {FORMAT}: use the version that made the directory"
+        ));
+    }
+    let sealed: Option<SealedSettings> = serde_json::from_slice(text).ok();
+    let whole = sealed.filter(|s| s.crc32c == sum_of_json(&s.settings));
+    whole.map(|s| s.settings).ok_or_else(damaged)
+}
+
+fn parse_address(text: &[u8]) -> Option<&str> {
+    let (address, sum) = std::str::from_utf8(text).ok()?.strip_suffix('\n')?.split_once("\ncrc32c ")?;
+    (sum == format!("{:08x}", crc32c::crc32c(address.as_bytes()))).then_some(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flipped_bit_of_the_settings_or_the_address_is_an_error_that_names_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, _lock) = DataDir::lock(folder.path(), 3).unwrap();
+        dir.announce("http://127.0.0.1:9465").unwrap();
+        for (name, check) in [
+            ("weir.json", (|root| DataDir::open(root).map(|_| ())) as fn(&Path) -> Result<(), JobError>),
+            (ADDRESS, |root| DataDir::open(root)?.address().map(|_| ())),
+        ] {
+            let path = folder.path().join(name);
+            let text = fs::read(&path).unwrap();
+            for bit in 0..8 * text.len() {
+                let mut damaged = text.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                fs::write(&path, damaged).unwrap();
+                let error = check(folder.path()).unwrap_err().to_string();
+                assert!(error.contains(path.to_str().unwrap()), "{bit}: {error}");
+            }
+            fs::write(&path, text).unwrap();
+            check(folder.path()).unwrap();
+        }
+        assert_eq!(dir.address().unwrap().as_deref(), Some("http://127.0.0.1:9465"));
+    }
 }

@@ -25,7 +25,8 @@ pub enum JobError {
     /// A store knows of records that the log does not have.
     #[error(
         "the store of {task} is ahead of its log: it knows {topic} up to offset {store}, the log ends at {log}. \
-         Log files were lost or replaced; restore the whole data directory to one checkpoint"
+         {file} is damaged at its end, or log files were lost or replaced; restore it from a backup, or the whole \
+         data directory to one checkpoint"
     )]
     AheadOfLog {
         /// Whose store.
@@ -36,6 +37,21 @@ pub enum JobError {
         store: u64,
         /// Where the log ends.
         log: u64,
+        /// The file with that end.
+        file: PathBuf,
+    },
+    /// A store knows less than its task has handed on.
+    #[error(
+        "the store {store} has lost what was written to it last: {topic} holds records of {task} that no plan there \
+         accounts for. Its MANIFEST or its write-ahead log is damaged; restore the store from a backup"
+    )]
+    BehindItsLog {
+        /// Whose store.
+        task: Producer,
+        /// Which topic.
+        topic: TopicId,
+        /// The directory.
+        store: PathBuf,
     },
     /// Records of an upstream task are missing.
     #[error(

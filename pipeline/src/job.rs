@@ -7,7 +7,7 @@ use crate::data_dir::{DataDir, DataDirLock};
 use crate::deliver::{self, Deliveries};
 use crate::error::JobError;
 use crate::fleet::Fleet;
-use crate::generations::{Cuts, Entry, Generation, Promotion, Registry};
+use crate::generations::{Cuts, Entry, Generation, Promotion, Registry, check_settled};
 use crate::ledger::Ledger;
 use crate::log::{EmbeddedLog, LogOptions};
 use crate::retention::Keeper;
@@ -130,6 +130,7 @@ impl Job {
         let registry = Arc::new(Registry::open(&dir)?);
         choose_rules(&dir, &registry, &options.rules)?;
         let log = Arc::new(EmbeddedLog::open(&dir.log(), options.partitions, options.log)?);
+        check_settled(&registry, &*log, options.partitions)?;
         let stores = weir_state::Shared::new(BLOCK_CACHE);
         dir.checkpoints().finish_left(&stores)?;
         let source =

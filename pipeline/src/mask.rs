@@ -1,7 +1,7 @@
 //! Who the users are stays out of sight: user ids and addresses are shown as keyed hashes.
 //!
-//! The key is the file `mask.key` of the data directory, 32 random bytes that only their owner may
-//! read. One user has the same mask everywhere in one data directory and another one in the next.
+//! The key is in the file `mask.key` of the data directory, which only its owner may read: magic "WEIRKEY1",
+//! 32 random bytes, and their crc32c (u32, little-endian). One user has the same mask everywhere in one data directory and another one in the next.
 
 use crate::error::JobError;
 use rustix::io::Errno;
@@ -11,8 +11,10 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use weir_proto::ip_key;
+use weir_state::failpoints;
 
 const KEY_LEN: usize = 32;
+const MAGIC: &[u8; 8] = b"WEIRKEY1";
 
 /// Hides users behind their hashes.
 pub struct Mask([u8; KEY_LEN]);
@@ -30,14 +32,12 @@ pub enum MaskError {
     },
     /// It is no key.
     #[error(
-        "the mask key {path} has {len} bytes, not {KEY_LEN}. Restore it from a backup; or remove it and start \
+        "the mask key {path} is damaged, or of another version of weir. Restore it from a backup; or remove it and start \
          the job, which makes a new one with which every user is masked anew"
     )]
     Damaged {
         /// Where it is.
         path: PathBuf,
-        /// How long it is.
-        len: usize,
     },
     /// The system has no randomness.
     #[error("the system gives no random bytes: {0}")]
@@ -49,10 +49,7 @@ impl Mask {
     pub fn load(data_dir: &Path) -> Result<Self, MaskError> {
         let path = key_path(data_dir);
         match fs::read(&path) {
-            Ok(bytes) => match <[u8; KEY_LEN]>::try_from(bytes) {
-                Ok(key) => Ok(Mask(key)),
-                Err(bytes) => Err(MaskError::Damaged { path, len: bytes.len() }),
-            },
+            Ok(bytes) => parse(&bytes).map(Mask).ok_or(MaskError::Damaged { path }),
             Err(source) => Err(MaskError::Unreadable { path, source }),
         }
     }
@@ -101,9 +98,20 @@ pub fn ensure(data_dir: &Path) -> Result<(), JobError> {
         .mode(0o600)
         .open(&temporary)
         .map_err(JobError::io("create", &temporary))?;
-    file.write_all(&key).and_then(|()| file.sync_all()).map_err(JobError::io("write", &temporary))?;
-    fs::rename(&temporary, &path).map_err(JobError::io("rename", &temporary))?;
-    File::open(data_dir).and_then(|f| f.sync_all()).map_err(JobError::io("sync", data_dir))
+    file.write_all(&encode(&key))
+        .and_then(|()| file.sync_all())
+        .map_err(JobError::io("write", &temporary))?;
+    let rename = || fs::rename(&temporary, &path).and_then(|()| File::open(data_dir)?.sync_all());
+    failpoints::io("mask_key.write", rename).map_err(JobError::io("rename", &temporary))
+}
+
+fn encode(key: &[u8; KEY_LEN]) -> Vec<u8> {
+    [&MAGIC[..], key, &crc32c::crc32c(key).to_le_bytes()].concat()
+}
+
+fn parse(bytes: &[u8]) -> Option<[u8; KEY_LEN]> {
+    let (key, _) = bytes.strip_prefix(MAGIC)?.split_first_chunk()?;
+    (encode(key) == bytes).then_some(*key)
 }
 
 /// Where the key of a data directory is.
@@ -148,8 +156,14 @@ mod tests {
         ensure(dir.path()).unwrap();
         assert_eq!(fs::read(key_path(dir.path())).unwrap(), key);
         let mode = fs::metadata(key_path(dir.path())).unwrap().permissions().mode();
-        assert_eq!((key.len(), mode & 0o777), (KEY_LEN, 0o600));
+        assert_eq!((key.len(), mode & 0o777), (KEY_LEN + 12, 0o600));
+        for bit in 0..8 * key.len() {
+            let mut damaged = key.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            fs::write(key_path(dir.path()), damaged).unwrap();
+            assert!(matches!(Mask::load(dir.path()), Err(MaskError::Damaged { .. })), "{bit}");
+        }
         fs::write(key_path(dir.path()), "short").unwrap();
-        assert!(matches!(Mask::load(dir.path()), Err(MaskError::Damaged { len: 5, .. })));
+        assert!(matches!(Mask::load(dir.path()), Err(MaskError::Damaged { .. })));
     }
 }

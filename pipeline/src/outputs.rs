@@ -45,7 +45,14 @@ impl Outputs {
             for (partition, (seq, end)) in seqs.iter_mut().zip(&output.ends).enumerate() {
                 let high = log.high_watermark(topic, partition as u32);
                 if high < *end {
-                    return Err(JobError::AheadOfLog { task: meta.task, topic, store: *end, log: high });
+                    let file = log.newest_file(topic);
+                    return Err(JobError::AheadOfLog {
+                        task: meta.task,
+                        topic,
+                        store: *end,
+                        log: high,
+                        file,
+                    });
                 }
                 // What it appended last may have been let go of since.
                 let from = log.start(topic, partition as u32).max(*end);
@@ -59,6 +66,13 @@ impl Outputs {
         }
         let topics = meta.outputs.iter().map(|(t, _)| t.of(meta.task.generation)).collect();
         Ok(Outputs { log, topics, standing })
+    }
+
+    /// The topic that holds more of this task than it has made so far: what it makes next would be taken for that.
+    pub fn ahead(&self, meta: &TaskMeta) -> Option<TopicId> {
+        let made = meta.outputs.iter().map(|(_, output)| &output.next_seq);
+        let more = |(standing, made): (&Vec<u64>, &Vec<u64>)| standing.iter().zip(made).any(|(s, m)| s > m);
+        self.standing.iter().zip(made).position(more).map(|at| self.topics[at])
     }
 
     /// Appends what does not stand in the log yet, and writes the end offsets into the position.

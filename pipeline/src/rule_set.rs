@@ -1,7 +1,7 @@
 //! A set of rules with its network lists, as a generation needs it for as long as it runs.
 //!
-//! `rules/<fingerprint, 16 hex digits>.json` in the data directory: `{"crc32c": …, "rules": {…}}`, the
-//! checksum over the rules as compact JSON. What a file of networks held is kept, not its name: the
+//! `rules/<fingerprint, 16 hex digits>.json` in the data directory: `{"format": 1, "crc32c": …, "rules": {…}}`,
+//! the checksum over the rules as compact JSON. What a file of networks held is kept, not its name: the
 //! file may change or go.
 
 use crate::error::JobError;
@@ -14,7 +14,7 @@ use weir_operators::Rules;
 use weir_operators::anti_brush::Lists;
 use weir_operators::bots::BotList;
 use weir_operators::networks::Networks;
-use weir_state::sum_of_json;
+use weir_state::{failpoints, sum_of_json};
 
 /// Rules and what they refer to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,8 +25,11 @@ pub struct RuleSet {
     pub networks: Vec<(String, String)>,
 }
 
+const FORMAT: u32 = 1;
+
 #[derive(Serialize, Deserialize)]
 struct Sealed {
+    format: u32,
     crc32c: u32,
     rules: RuleSet,
 }
@@ -76,13 +79,13 @@ impl RuleSet {
             return Ok(());
         }
         fs::create_dir_all(dir).map_err(JobError::io("create", dir))?;
-        let sealed = Sealed { crc32c: sum_of_json(self), rules: self.clone() };
+        let sealed = Sealed { format: FORMAT, crc32c: sum_of_json(self), rules: self.clone() };
         let text = serde_json::to_vec_pretty(&sealed).unwrap_or_default();
         let temporary = path.with_extension("new");
         fs::write(&temporary, text).map_err(JobError::io("write", &temporary))?;
         File::open(&temporary).and_then(|f| f.sync_all()).map_err(JobError::io("sync", &temporary))?;
-        fs::rename(&temporary, &path).map_err(JobError::io("rename", &temporary))?;
-        File::open(dir).and_then(|d| d.sync_all()).map_err(JobError::io("sync", dir))
+        let rename = || fs::rename(&temporary, &path).and_then(|()| File::open(dir)?.sync_all());
+        failpoints::io("rules.write", rename).map_err(JobError::io("rename", &temporary))
     }
 
     /// Reads a set by its fingerprint. How state is kept is not a rule: that is as in `like`.
@@ -90,8 +93,9 @@ impl RuleSet {
         let path = path(dir, fingerprint);
         let text = fs::read(&path).map_err(JobError::io("read", &path))?;
         let sealed: Option<Sealed> = serde_json::from_slice(&text).ok();
-        let whole =
-            sealed.filter(|s| s.crc32c == sum_of_json(&s.rules) && s.rules.fingerprint() == fingerprint);
+        let whole = sealed
+            .filter(|s| s.format == FORMAT && s.crc32c == sum_of_json(&s.rules))
+            .filter(|s| s.rules.fingerprint() == fingerprint);
         let mut set = whole.map(|s| s.rules).ok_or_else(|| JobError::Control {
             path: path.clone(),
             problem: "is damaged. Restore the file from a backup".to_owned(),

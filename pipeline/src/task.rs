@@ -125,7 +125,8 @@ impl Task {
         let input = LineReader::open(log.clone(), line, u32::from(task.partition), start);
         if meta.position > input.end() {
             let (store, log, topic) = (meta.position, input.end(), input.topic());
-            return Err(JobError::AheadOfLog { task, topic, store, log });
+            let file = input.newest_file();
+            return Err(JobError::AheadOfLog { task, topic, store, log, file });
         }
         let status = TaskStatus::new(Some(input.end()), &meta);
         Ok(Task {
@@ -207,7 +208,7 @@ impl Task {
             self.store.commit(state, Durability::FromLog)?;
         }
         commit.put_meta(&self.meta);
-        self.store.commit(commit, Durability::FromLog)?;
+        self.store.commit_as("task.commit", commit, Durability::FromLog)?;
         self.uncommitted = None;
         self.checkpoint_due = self.meta.at_tick;
         self.status.committed(&self.meta);

@@ -9,6 +9,9 @@ use weir_proto::{Batch, BatchBuilder, Producer, Provenance, StageId, Topic, Topi
 
 const TOPIC: TopicId = TopicId { topic: Topic::Clean, generation: 1 };
 
+/// Bytes behind what a writer that ended in peace wrote last.
+const SEAL: usize = 72;
+
 fn options() -> LogOptions {
     LogOptions { sync_interval: Duration::ZERO, segment_bytes: 4_000, tail_bytes: 2_000, codec: Codec::Lz4 }
 }
@@ -136,13 +139,51 @@ fn damage_before_an_fsync_is_no_torn_tail() {
     let error = EmbeddedLog::open(dir.path(), 1, options()).map(|_| ()).unwrap_err();
     assert!(matches!(&error, LogError::Damaged { path, .. } if *path == segment), "{error}");
     assert_eq!(fs::read(&segment).unwrap(), damaged, "nothing is cut");
-    // The newest group may not have come to the disk: its damage is a torn tail.
-    let mut torn = bytes.clone();
+    // Nor is what a writer that ended in peace wrote last: a seal stands behind it.
+    let mut damaged = bytes.clone();
+    let last = damaged.len() - SEAL - 1;
+    damaged[last] ^= 1;
+    fs::write(&segment, &damaged).unwrap();
+    let error = EmbeddedLog::open(dir.path(), 1, options()).map(|_| ()).unwrap_err();
+    assert!(matches!(&error, LogError::Damaged { path, .. } if *path == segment), "{error}");
+    // The newest group of one that was killed may not have come to the disk: its damage is a torn tail.
+    let mut torn = bytes[..bytes.len() - SEAL].to_vec();
     let last = torn.len() - 1;
     torn[last] ^= 1;
-    fs::write(&segment, torn).unwrap();
+    fs::write(&segment, &torn).unwrap();
     let log = EmbeddedLog::open(dir.path(), 1, options()).unwrap();
     assert!(log.high_watermark(TOPIC, 0) < end);
+    drop(log);
+    assert_eq!(fs::read(&segment).unwrap(), torn, "nothing is cut before something is written");
+}
+
+#[test]
+fn a_missing_segment_and_a_damaged_end_of_a_closed_one_are_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(dir.path(), 1, options()).unwrap();
+    let mut end = 0;
+    while segments(dir.path()).len() < 4 {
+        end = append(&log, 0, batch(end, 7));
+    }
+    drop(log);
+    let all = segments(dir.path());
+    let read = |path: &Path| {
+        let log = EmbeddedLog::open(dir.path(), 1, options()).unwrap();
+        let error = log.read(TOPIC, 0, 0, u64::MAX, None).map(|_| ()).unwrap_err();
+        assert!(matches!(&error, LogError::Damaged { path: named, .. } if named == path), "{error}");
+        let reader = TopicReader::open(dir.path(), TOPIC).unwrap();
+        assert!(reader.read(0, 0, u64::MAX, None).is_err());
+    };
+    let bytes = fs::read(&all[1]).unwrap();
+    let frame = bytes.windows(4).rposition(|w| w == b"WFR1").unwrap();
+    for at in [frame, frame + 20, frame + 40] {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 8;
+        fs::write(&all[1], &damaged).unwrap();
+        read(&all[1]);
+    }
+    fs::remove_file(&all[1]).unwrap();
+    read(&all[0]);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! cut; it counts only when every task's is there.
 
 use crate::error::StateError;
+use crate::failpoints;
 use crate::files::{self, FileSum, Sums, sync_dir};
 use crate::meta::{Mark, TaskMeta};
 use crate::store::{Shared, Store};
@@ -156,7 +157,10 @@ impl CheckpointDir {
         fs::create_dir_all(&parent).map_err(StateError::io("create", &parent))?;
         let unfinished = target.with_extension(UNFINISHED);
         files::remove_all(&unfinished)?;
+        let failed = |e| StateError::io("copy", &unfinished)(e);
+        failpoints::before("checkpoint.copy").map_err(failed)?;
         store.checkpoint(&unfinished)?;
+        failpoints::after("checkpoint.copy").map_err(failed)?;
         let (manifest, sums) = (Manifest::of(meta), self.sums.clone());
         Ok(Some(Unfinished { dir: unfinished, target, parent, manifest, sums }))
     }
@@ -234,7 +238,8 @@ impl CheckpointDir {
         let unfinished = to.with_extension("restoring");
         files::remove_all(&unfinished)?;
         files::link(&from, &manifest.files, &unfinished)?;
-        fs::rename(&unfinished, to).map_err(StateError::io("rename", &unfinished))
+        failpoints::io("restore.rename", || fs::rename(&unfinished, to))
+            .map_err(StateError::io("rename", &unfinished))
     }
 
     /// Whether all files of a checkpoint are as they were written.
@@ -249,7 +254,10 @@ impl CheckpointDir {
 
     /// Deletes the checkpoints of a minute in a generation.
     pub fn remove(&self, generation: u32, minute: Minute) -> Result<(), StateError> {
-        files::remove_all(&self.minute_dir(generation, minute))
+        let dir = self.minute_dir(generation, minute);
+        failpoints::before("checkpoint.remove").map_err(StateError::io("remove", &dir))?;
+        files::remove_all(&dir)?;
+        failpoints::after("checkpoint.remove").map_err(StateError::io("remove", &dir))
     }
 
     /// Deletes all checkpoints of a generation.
@@ -273,8 +281,10 @@ impl Unfinished {
         self.manifest.files = self.sums.of_dir(&self.dir)?;
         write_manifest(&self.dir.join(FILE), self.manifest)?;
         sync_dir(&self.dir)?;
+        failpoints::before("checkpoint.rename").map_err(StateError::io("rename", &self.dir))?;
         fs::rename(&self.dir, &self.target).map_err(StateError::io("rename", &self.dir))?;
-        sync_dir(&self.parent)
+        sync_dir(&self.parent)?;
+        failpoints::after("checkpoint.rename").map_err(StateError::io("sync", &self.parent))
     }
 }
 
@@ -292,6 +302,9 @@ fn listed(dir: &Path) -> Result<Vec<PathBuf>, StateError> {
 fn write_manifest(path: &Path, manifest: Manifest) -> Result<(), StateError> {
     let sealed = Sealed { crc32c: files::sum_of_json(&manifest), manifest };
     let text = serde_json::to_vec_pretty(&sealed).unwrap_or_default();
-    fs::write(path, text).map_err(StateError::io("write", path))?;
-    File::open(path).and_then(|f| f.sync_all()).map_err(StateError::io("sync", path))
+    let write = || {
+        fs::write(path, text)?;
+        File::open(path)?.sync_all()
+    };
+    failpoints::io("checkpoint.manifest", write).map_err(StateError::io("write", path))
 }

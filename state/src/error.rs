@@ -34,6 +34,30 @@ pub enum StateError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// A file of a store is not what was written.
+    #[error(
+        "{path} is damaged: {problem}. Move the directory of this store away and start again: one that folds a \
+         topic is made anew from its newest checkpoint; restore that of a source from a backup"
+    )]
+    DamagedStore {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// One of the tables of a store is not what was written.
+    #[error(
+        "a table of the store {path} is damaged: {source}. It is one of {tables}. Move the directory away and start \
+         again: one that folds a topic is made anew from its newest checkpoint; restore that of a source from a backup"
+    )]
+    DamagedTable {
+        /// The store's directory.
+        path: PathBuf,
+        /// The tables that there are.
+        tables: String,
+        /// What RocksDB says.
+        source: rocksdb::Error,
+    },
     /// Bytes that this version does not understand.
     #[error(
         "{path} holds {what} that this version of weir cannot read; \
@@ -54,7 +78,9 @@ impl StateError {
             StateError::Rocks { source, .. } => {
                 source.kind() == rocksdb::ErrorKind::Corruption || source.to_string().contains("No such file")
             }
-            StateError::Damaged { .. } => true,
+            StateError::Damaged { .. }
+            | StateError::DamagedStore { .. }
+            | StateError::DamagedTable { .. } => true,
             StateError::Io { .. } | StateError::Format { .. } => false,
         }
     }
@@ -72,6 +98,7 @@ fn advice(source: &rocksdb::Error) -> &'static str {
     } else if text.contains("lock") {
         "Another process holds it: stop that one first"
     } else {
-        "If it stays, move the directory away and start again: it is made anew from its newest checkpoint"
+        "If it stays, move the directory away and start again: the store of a task that folds a topic is made anew \
+         from its newest checkpoint; restore that of a source from a backup"
     }
 }

@@ -4,6 +4,7 @@
 //! checkpoint that links to it.
 
 use crate::error::StateError;
+use crate::failpoints;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -97,6 +98,7 @@ pub(crate) fn verify(dir: &Path, sums: &[FileSum]) -> Result<(), StateError> {
 /// Makes a store of a checkpoint: table files are linked, the few small ones that RocksDB goes on
 /// writing are copied. `to` must not exist.
 pub(crate) fn link(from: &Path, sums: &[FileSum], to: &Path) -> Result<(), StateError> {
+    failpoints::before("restore.link").map_err(StateError::io("link to", to))?;
     fs::create_dir_all(to).map_err(StateError::io("create", to))?;
     for sum in sums {
         let (source, target) = (from.join(&sum.name), to.join(&sum.name));
@@ -107,7 +109,8 @@ pub(crate) fn link(from: &Path, sums: &[FileSum], to: &Path) -> Result<(), State
         };
         made.map_err(StateError::io("link or copy", &source))?;
     }
-    sync_dir(to)
+    sync_dir(to)?;
+    failpoints::after("restore.link").map_err(StateError::io("sync", to))
 }
 
 pub(crate) fn sync_dir(path: &Path) -> Result<(), StateError> {

@@ -3,15 +3,21 @@
 //! A task changes its tables in memory while it folds a batch; [`Store::commit`] then writes what
 //! changed, together with the task's [`TaskMeta`], as one write batch. What is on disk is thus always
 //! the state after some whole batch, with the input position that belongs to it.
+//!
+//! Bytes on disk are checked before they are used: values and tables by RocksDB, its MANIFEST here, positions
+//! and checkpoints by checksums of their own. The version of a [`TaskMeta`] stands for the layout of all tables
+//! whose values have none of their own.
 
 mod checkpoint;
 mod error;
+pub mod failpoints;
 mod files;
 mod identity;
 mod memory;
 mod meta;
 mod minute_table;
 mod pages;
+mod rocks_files;
 #[cfg(feature = "sabotage")]
 pub mod sabotage;
 mod store;

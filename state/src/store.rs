@@ -8,11 +8,13 @@
 //! made again (the plans of collect) is committed durably.
 
 use crate::error::StateError;
+use crate::failpoints;
 use crate::memory::{MemoryDisk, MemoryStore, ops_of};
 use crate::meta::TaskMeta;
+use crate::rocks_files;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{BlockBasedOptions, Cache, DB, DBPinnableSlice, Direction, IteratorMode, Options};
-use rocksdb::{DBCompressionType, WriteBatch, WriteOptions};
+use rocksdb::{DBCompressionType, DBRecoveryMode, WriteBatch, WriteOptions};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,6 +62,9 @@ impl Shared {
         o.set_keep_log_file_num(2);
         o.set_max_log_file_size(MIB);
         o.set_stats_dump_period_sec(0);
+        // Only what a crash left of a last write may be left out; RocksDB's own choice is to leave out all
+        // that follows a damaged record.
+        o.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         // What a commit writes is mostly ids; they do not compress, and young files die soon.
         o.set_compression_per_level(&[
             DBCompressionType::None,
@@ -112,8 +117,8 @@ impl Store {
             return Ok(Store { backend: Backend::Memory(disk.open(dir)?), dir: dir.to_owned() });
         }
         std::fs::create_dir_all(dir).map_err(StateError::io("create", dir))?;
-        let db = DB::open(&shared.options(), dir)
-            .map_err(|source| StateError::Rocks { path: dir.to_owned(), source })?;
+        rocks_files::check(dir)?;
+        let db = DB::open(&shared.options(), dir).map_err(|source| rocks_files::damage(dir, source))?;
         Ok(Store { backend: Backend::Rocks(db), dir: dir.to_owned() })
     }
 
@@ -122,8 +127,9 @@ impl Store {
         if shared.memory.is_some() {
             return Self::open(dir, shared);
         }
+        rocks_files::check_beside(dir)?;
         let db = DB::open_for_read_only(&shared.options(), dir, false)
-            .map_err(|source| StateError::Rocks { path: dir.to_owned(), source })?;
+            .map_err(|source| rocks_files::damage(dir, source))?;
         Ok(Store { backend: Backend::Rocks(db), dir: dir.to_owned() })
     }
 
@@ -196,6 +202,19 @@ impl Store {
         Ok(())
     }
 
+    /// Writes a commit as one: the step of this name.
+    pub fn commit_as(
+        &self,
+        step: &'static str,
+        commit: Commit,
+        durability: Durability,
+    ) -> Result<(), StateError> {
+        let failed = |e| StateError::io("commit to", &self.dir)(e);
+        failpoints::before(step).map_err(failed)?;
+        self.commit(commit, durability)?;
+        failpoints::after(step).map_err(failed)
+    }
+
     /// Writes a commit as one.
     pub fn commit(&self, commit: Commit, durability: Durability) -> Result<(), StateError> {
         let db = match &self.backend {
@@ -228,10 +247,13 @@ impl Store {
 
     /// Makes all commits durable.
     pub fn flush(&self) -> Result<(), StateError> {
+        let failed = |e| StateError::io("flush", &self.dir)(e);
+        failpoints::before("store.flush").map_err(failed)?;
         match &self.backend {
-            Backend::Rocks(db) => self.rocks(db.flush()),
-            Backend::Memory(store) => store.flush(&self.dir),
+            Backend::Rocks(db) => self.rocks(db.flush())?,
+            Backend::Memory(store) => store.flush(&self.dir)?,
         }
+        failpoints::after("store.flush").map_err(failed)
     }
 
     /// A RocksDB property that is a number.

@@ -23,7 +23,8 @@ fn it_tells_its_health_and_describes_itself() {
     job.expect(&[line]);
     job.start();
     job.settle();
-    let address = std::fs::read_to_string(job.data_dir().join("control.address")).unwrap();
+    let announced = std::fs::read_to_string(job.data_dir().join("control.address")).unwrap();
+    let address = announced.lines().next().unwrap().to_owned();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (serving, services) = runtime.block_on(look(address));
     assert_eq!(serving, ServingStatus::Serving);

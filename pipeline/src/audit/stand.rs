@@ -89,6 +89,9 @@ impl Walk<'_> {
         if is_store && !path.exists() {
             return Ok(Default::default());
         }
+        if !is_store {
+            dir.checkpoints().verify(manifest)?;
+        }
         let store = Store::open_read_only(&path, &Shared::new(8 << 20))?;
         let (accounts, campaigns) = (deduct::accounts(&store)?, deduct::campaigns(&store)?);
         Ok((accounts.into_iter().collect(), campaigns.into_iter().collect()))

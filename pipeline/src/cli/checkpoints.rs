@@ -9,6 +9,7 @@ use crate::generations::{CutInfo, Cuts, Registry};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::PathBuf;
+use weir_proto::{Minute, Producer};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -53,11 +54,12 @@ pub(super) fn checkpoints(args: &CheckpointsArgs) -> Result<(), Failure> {
         None | Some(CheckpointsCommand::List) => list(&cuts, args.json),
         Some(CheckpointsCommand::Show { minute: at }) => show(&cuts, at, args.json),
         Some(CheckpointsCommand::Verify { minute: at }) => {
-            let minutes = match at {
-                Some(at) => vec![cuts.at(minute(at, &cuts)?)?.minute()],
-                None => cuts.minutes()?,
+            let all = match (at, args.generation) {
+                (None, None) => everything(&dir, &registry)?,
+                (None, Some(_)) => of_cuts(&cuts, cuts.minutes()?),
+                (Some(at), _) => of_cuts(&cuts, [cuts.at(minute(at, &cuts)?)?.minute()]),
             };
-            verify(&dir, &cuts, &minutes, args.json)
+            verify(&dir, &all, args.json)
         }
     }
 }
@@ -107,16 +109,32 @@ fn show(cuts: &Cuts<'_>, text: &str, json: bool) -> Result<(), Failure> {
     table.print()
 }
 
-fn verify(dir: &DataDir, cuts: &Cuts<'_>, minutes: &[weir_proto::Minute], json: bool) -> Result<(), Failure> {
+/// The checkpoints of the cuts of some minutes.
+fn of_cuts(cuts: &Cuts<'_>, minutes: impl IntoIterator<Item = Minute>) -> Vec<(Producer, Minute)> {
+    let of = |minute: Minute| cuts.tasks(minute).into_iter().map(move |task| (task, minute));
+    minutes.into_iter().flat_map(of).collect()
+}
+
+/// Every checkpoint that there is, in the published line or not: all may be gone back to.
+fn everything(dir: &DataDir, registry: &Registry) -> Result<Vec<(Producer, Minute)>, Failure> {
+    let (checkpoints, mut all) = (dir.checkpoints(), Vec::new());
+    for (generation, _) in registry.all() {
+        for minute in checkpoints.minutes(generation.id)? {
+            let tasks = dir.cut_tasks().into_iter().map(|task| task.in_generation(generation.id));
+            all.extend(tasks.map(|task| (task, minute)).filter(|(t, m)| checkpoints.path(*t, *m).exists()));
+        }
+    }
+    Ok(all)
+}
+
+fn verify(dir: &DataDir, all: &[(Producer, Minute)], json: bool) -> Result<(), Failure> {
     let checkpoints = dir.checkpoints();
     let (mut checked, mut damaged) = (0u64, Vec::new());
-    for minute in minutes {
-        for task in cuts.tasks(*minute) {
-            let found = checkpoints.manifest(task, *minute);
-            match found.and_then(|m| m.map_or(Ok(()), |m| checkpoints.verify(&m))) {
-                Ok(()) => checked += 1,
-                Err(error) => damaged.push(error.to_string()),
-            }
+    for (task, minute) in all {
+        let found = checkpoints.manifest(*task, *minute);
+        match found.and_then(|m| m.map_or(Ok(()), |m| checkpoints.verify(&m))) {
+            Ok(()) => checked += 1,
+            Err(error) => damaged.push(error.to_string()),
         }
     }
     if json {

@@ -122,6 +122,8 @@ impl Failure {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    let _armed = weir_state::failpoints::arm();
     let cli = Cli::parse();
     output::init_tracing();
     let result = match cli.command {

@@ -57,7 +57,7 @@ pub(super) fn running(dir: &DataDir) -> Result<Option<Session>, Failure> {
     if !dir.is_in_use() {
         return Ok(None);
     }
-    let Some(address) = dir.address() else { return Ok(None) };
+    let Some(address) = dir.address()? else { return Ok(None) };
     let runtime = runtime()?;
     let client = connect(&runtime, &address)?;
     Ok(Some(Session { client, runtime, local: None }))

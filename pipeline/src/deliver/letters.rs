@@ -96,7 +96,8 @@ impl Letters {
             let (id, end) = (topic.of(1), output.ends[at]);
             let high = self.log.high_watermark(id, at as u32);
             if high < end {
-                return Err(JobError::AheadOfLog { task: self.task, topic: id, store: end, log: high });
+                let (task, file) = (self.task, self.log.newest_file(id));
+                return Err(JobError::AheadOfLog { task, topic: id, store: end, log: high, file });
             }
             let mut scan = Scan::new(self.log.clone(), id, at as u32, end, AT_A_TIME);
             while let Some(head) = scan.advance()? {

@@ -251,7 +251,8 @@ fn skip_trimmed(
     let end = log.high_watermark(topic, partition);
     if at.offset > end {
         let task = TaskId { stage: StageId::Deliver, partition: partition as u16 }.in_generation(1);
-        return Err(JobError::AheadOfLog { task, topic, store: at.offset, log: end });
+        let file = log.newest_file(topic);
+        return Err(JobError::AheadOfLog { task, topic, store: at.offset, log: end, file });
     }
     if at.offset < start {
         if let Some(section) = read_by {

@@ -244,7 +244,7 @@ impl DeliverTask {
 
     fn commit(&mut self) -> Result<(), JobError> {
         let Some(Uncommitted { commit, decided, .. }) = self.uncommitted.take() else { return Ok(()) };
-        self.own.store.commit(commit, Durability::Process)?;
+        self.own.store.commit_as("deliver.commit", commit, Durability::Process)?;
         if let Some(own) = self.shared.needs().get_mut(self.partition() as usize) {
             *own = self.own.needs(self.reading);
         }

@@ -1,8 +1,8 @@
 //! The control log: what was decided about generations, in order. The first decision about a change
 //! wins; it is what tells, after a crash at any moment, which generation is published.
 //!
-//! `control.log` in the data directory: one entry a line, `{"crc32c": …, "entry": {…}}`, the checksum
-//! over the entry as compact JSON. A last line that is not whole was never acknowledged.
+//! `control.log` in the data directory: one entry a line, `{"format": 1, "crc32c": …, "entry": {…}}`, the
+//! checksum over the entry as compact JSON. A last line that is cut short was never acknowledged.
 
 use crate::error::JobError;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use weir_proto::{Minute, StageId, Topic};
-use weir_state::sum_of_json;
+use weir_state::{failpoints, sum_of_json};
 
 /// A generation, as it was begun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,8 +79,11 @@ impl Entry {
     }
 }
 
+const FORMAT: u32 = 1;
+
 #[derive(Serialize, Deserialize)]
 struct Line {
+    format: u32,
     crc32c: u32,
     entry: Entry,
 }
@@ -106,11 +109,11 @@ impl ControlLog {
         };
         let (mut entries, mut whole) = (Vec::new(), 0);
         for (number, line) in text.split_inclusive(|b| *b == b'\n').enumerate() {
-            let parsed =
-                serde_json::from_slice::<Line>(line).ok().filter(|l| l.crc32c == sum_of_json(&l.entry));
-            match parsed {
-                Some(line_) if line.ends_with(b"\n") => entries.push(line_.entry),
-                _ if whole as usize + line.len() == text.len() && !line.ends_with(b"\n") => break,
+            match parse(line) {
+                Some(parsed) if line.ends_with(b"\n") && parsed.format == FORMAT => {
+                    entries.push(parsed.entry)
+                }
+                _ if whole as usize + line.len() == text.len() && is_cut_short(line) => break,
                 _ => return Err(self.damaged(number + 1)),
             }
             whole += line.len() as u64;
@@ -125,10 +128,11 @@ impl ControlLog {
         let mut file =
             OpenOptions::new().create(true).append(true).open(&self.path).map_err(error("open"))?;
         file.set_len(whole).map_err(error("cut"))?;
-        let line = Line { crc32c: sum_of_json(entry), entry: entry.clone() };
+        let line = Line { format: FORMAT, crc32c: sum_of_json(entry), entry: entry.clone() };
         let mut text = serde_json::to_vec(&line).unwrap_or_default();
         text.push(b'\n');
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(error("write"))?;
+        let write = || file.write_all(&text).and_then(|()| file.sync_all());
+        failpoints::io("control_log.append", write).map_err(error("write"))?;
         let dir = self.path.parent().unwrap_or(Path::new("."));
         File::open(dir).and_then(|d| d.sync_all()).map_err(JobError::io("sync", dir))
     }
@@ -136,9 +140,22 @@ impl ControlLog {
     fn damaged(&self, line: usize) -> JobError {
         JobError::Control {
             path: self.path.clone(),
-            problem: format!("line {line} is damaged. Restore the file from a backup"),
+            problem: format!(
+                "line {line} is damaged, or was written by another version of weir. Restore the file from a backup"
+            ),
         }
     }
+}
+
+fn parse(line: &[u8]) -> Option<Line> {
+    serde_json::from_slice::<Line>(line).ok().filter(|l| l.crc32c == sum_of_json(&l.entry))
+}
+
+/// Whether a last line ends where a write was cut off: not behind a whole entry in something else than a line
+/// feed.
+fn is_cut_short(line: &[u8]) -> bool {
+    let without_end = line.split_last().map_or(line, |(_, rest)| rest);
+    !line.ends_with(b"\n") && parse(without_end).is_none()
 }
 
 #[cfg(test)]
@@ -157,10 +174,13 @@ mod tests {
         assert_eq!(log.read().unwrap().0, std::slice::from_ref(&one));
         log.append(&two).unwrap();
         assert_eq!(log.read().unwrap().0, [one, two]);
-        let mut text = std::fs::read(&log.path).unwrap();
-        text[20] ^= 1;
-        std::fs::write(&log.path, &text).unwrap();
-        let error = log.read().unwrap_err().to_string();
-        assert!(error.contains("line 1 is damaged"), "{error}");
+        let text = std::fs::read(&log.path).unwrap();
+        for bit in 0..8 * text.len() {
+            let mut damaged = text.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&log.path, &damaged).unwrap();
+            let error = log.read().unwrap_err().to_string();
+            assert!(error.contains("control.log line") && error.contains("is damaged"), "{bit}: {error}");
+        }
     }
 }

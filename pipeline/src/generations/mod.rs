@@ -9,9 +9,11 @@ mod cut;
 mod difference;
 mod promotion;
 mod registry;
+mod settled;
 
 pub use control_log::{ControlLog, Entry, Generation};
 pub use cut::{Cut, CutInfo, Cuts};
 pub use difference::{Change, ChangeKind, Difference, Side, Sides, Totals};
 pub use promotion::Promotion;
 pub use registry::{Registry, Standing};
+pub use settled::check_settled;

@@ -18,6 +18,7 @@ use crate::source::inlet::Inlet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_proto::{BatchBuilder, Minute, Producer, Provenance, StageId, Topic};
+use weir_state::failpoints;
 
 /// How often a rest or a durable write is looked for.
 const POLL: Duration = Duration::from_millis(2);
@@ -184,6 +185,8 @@ impl Promotion {
     /// Posts what is not posted yet; how many adjustments there are in all.
     fn post(&self, id: u32, difference: &Difference) -> Result<u64, JobError> {
         let (topic, mut all) = (Topic::Adjustments.of(1), 0);
+        let failed = |e| JobError::io("post to", &self.log.newest_file(topic))(e);
+        failpoints::before("adjustments.post").map_err(failed)?;
         let mut last_ticket = None;
         for partition in 0..self.partitions {
             let task = Producer { stage: StageId::PostProcess, partition: partition as u16, generation: id };
@@ -208,6 +211,7 @@ impl Promotion {
             }
         }
         self.wait(|| last_ticket.is_none_or(|ticket| self.log.is_durable(topic, ticket)))?;
+        failpoints::after("adjustments.post").map_err(failed)?;
         Ok(all)
     }
 }

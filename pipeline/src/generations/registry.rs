@@ -53,6 +53,8 @@ struct Known {
     ends: BTreeMap<Topic, Arc<OnceLock<Vec<u64>>>>,
     /// Whether the one before has ended.
     took_over: bool,
+    /// How many adjustments were posted for it, once all were.
+    settled: Option<u64>,
     cut: Arc<Cut>,
 }
 
@@ -175,6 +177,12 @@ impl Registry {
         let inner = self.inner();
         let unsettled = inner.known.values().filter(|k| k.standing == Standing::Promoting);
         unsettled.map(|k| k.generation.id).collect()
+    }
+
+    /// Generations that are settled, with how many adjustments were posted for each.
+    pub fn settled(&self) -> Vec<(u32, u64)> {
+        let inner = self.inner();
+        inner.known.iter().filter_map(|(id, k)| k.settled.map(|posted| (*id, posted))).collect()
     }
 
     /// Whether nothing is taken in while a candidate runs.
@@ -323,6 +331,7 @@ fn apply(inner: &mut Inner, entry: &Entry, cut: Cut) {
                 promoted_at: None,
                 ended_at: None,
                 took_over: false,
+                settled: None,
                 ends: topics.map(|t| (t, Arc::default())).collect(),
                 cut: Arc::new(cut),
                 generation: generation.clone(),
@@ -347,11 +356,12 @@ fn apply(inner: &mut Inner, entry: &Entry, cut: Cut) {
                 }
             }
         }
-        Entry::Settled { generation, .. } => {
-            if let Some(known) = inner.known.get_mut(generation)
-                && known.standing == Standing::Promoting
-            {
-                known.standing = Standing::Published;
+        Entry::Settled { generation, adjustments } => {
+            if let Some(known) = inner.known.get_mut(generation) {
+                known.settled = Some(*adjustments);
+                if known.standing == Standing::Promoting {
+                    known.standing = Standing::Published;
+                }
             }
         }
         Entry::Dropped { generation } => {

@@ -16,6 +16,7 @@ pub use scan::{Head, Scan};
 use crate::error::JobError;
 use crate::log::Log;
 use merge::{Merge, Step};
+use std::path::PathBuf;
 use std::sync::Arc;
 use weir_proto::{Record, TopicId};
 use weir_state::Mark;
@@ -89,7 +90,7 @@ impl LineReader {
     /// The place behind the newest record.
     pub fn end(&self) -> u64 {
         match (&self.source, &*self.line) {
-            (Source::Direct(scan, base), _) => base + scan.position() + scan.backlog(),
+            (Source::Direct(scan, base), _) => base + scan.end(),
             (Source::Along(merge), Line::Anew(anew)) => match anew.end(self.partition) {
                 Some(end) => end + self.log.high_watermark(anew.id, self.partition),
                 None => merge.places().end(),
@@ -97,6 +98,11 @@ impl LineReader {
             (Source::Along(merge), Line::First(_)) => merge.places().end(),
             (Source::Before(base, _), _) => base.end(),
         }
+    }
+
+    /// The file with the end of what is read now.
+    pub fn newest_file(&self) -> PathBuf {
+        self.log.newest_file(self.topic())
     }
 
     /// Changes whenever there may be something more to read.

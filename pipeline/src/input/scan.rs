@@ -65,9 +65,14 @@ impl Scan {
         self.next
     }
 
+    /// The offset behind the newest durable record.
+    pub fn end(&self) -> u64 {
+        self.log.high_watermark(self.topic, self.partition)
+    }
+
     /// Durable records not read yet.
     pub fn backlog(&self) -> u64 {
-        self.log.high_watermark(self.topic, self.partition).saturating_sub(self.next)
+        self.end().saturating_sub(self.next)
     }
 
     /// Moves to the next record, if there is one.

@@ -1,6 +1,8 @@
 //! `ledger.json` in the data directory: up to where the ledger database was when it was last written to. It is
 //! never ahead of the database, so that the log keeps what is still to be written while that cannot be asked.
-//! Without the file, or with one that cannot be read, everything is kept.
+//! Without the file, or with one that is damaged, everything is kept.
+//!
+//! `{"format": 2, "crc32c": …, "readings": […]}`, the checksum over the readings as compact JSON.
 
 use crate::deliver::Reading;
 use crate::error::JobError;
@@ -8,12 +10,14 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
+use weir_state::sum_of_json;
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Content {
     format: u32,
+    crc32c: u32,
     readings: Vec<Reading>,
 }
 
@@ -28,17 +32,23 @@ impl LocalCopy {
 
     /// Where each of so many partitions stands, as far as is known.
     pub fn load(&self, partitions: u32) -> Vec<Option<Reading>> {
-        let content: Option<Content> = fs::read(&self.0).ok().and_then(|b| serde_json::from_slice(&b).ok());
-        let known = content.filter(|c| c.format == FORMAT && c.readings.len() == partitions as usize);
-        match known {
+        let nothing = || vec![None; partitions as usize];
+        let Ok(text) = fs::read(&self.0) else { return nothing() };
+        let content: Option<Content> = serde_json::from_slice(&text).ok();
+        let whole = content.filter(|c| c.format == FORMAT && c.crc32c == sum_of_json(&c.readings));
+        match whole.filter(|c| c.readings.len() == partitions as usize) {
             Some(content) => content.readings.into_iter().map(Some).collect(),
-            None => vec![None; partitions as usize],
+            None => {
+                let path = self.0.display();
+                tracing::warn!("{path} is damaged: all records are kept until the database says what it has");
+                nothing()
+            }
         }
     }
 
     /// Replaces it, once the database has committed.
     pub fn save(&self, readings: &[Reading]) -> Result<(), JobError> {
-        let content = Content { format: FORMAT, readings: readings.to_vec() };
+        let content = Content { format: FORMAT, crc32c: sum_of_json(&readings), readings: readings.to_vec() };
         let temporary = self.0.with_extension("new");
         let write = || {
             let mut file = File::create(&temporary)?;
@@ -66,7 +76,14 @@ mod tests {
         copy.save(&[reading]).unwrap();
         assert_eq!(copy.load(1), [Some(reading)]);
         assert_eq!(copy.load(2), [None, None]);
-        fs::write(path, "{\"format\":1,\"rea").unwrap();
+        let text = fs::read(&path).unwrap();
+        fs::write(&path, &text[..20]).unwrap();
         assert_eq!(copy.load(1), [None]);
+        for bit in 0..8 * text.len() {
+            let mut damaged = text.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, damaged).unwrap();
+            assert_eq!(copy.load(1), [None], "{bit}");
+        }
     }
 }

@@ -94,6 +94,13 @@ impl Log for BesideLog {
         Err(LogError::NoTopic(topic))
     }
 
+    fn newest_file(&self, topic: TopicId) -> PathBuf {
+        match self.owned(topic) {
+            Some(log) => log.newest_file(topic),
+            None => self.reader(topic).map_or_else(|_| self.dir.clone(), |r| r.newest_file()),
+        }
+    }
+
     fn size_bytes(&self, topic: TopicId) -> u64 {
         match self.owned(topic) {
             Some(log) => log.size_bytes(topic),

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use weir_proto::{TaskId, Topic, TopicId};
+use weir_state::failpoints;
 
 /// How the embedded log writes.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +97,7 @@ impl EmbeddedLog {
             journal.close();
         }
         let dir = self.dir.join(id.to_string());
-        match std::fs::remove_dir_all(&dir) {
+        match failpoints::io("topic.remove", || std::fs::remove_dir_all(&dir)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(LogError::io("remove", &dir)(e)),
             _ => Ok(()),
         }
@@ -175,6 +176,10 @@ impl Log for EmbeddedLog {
         self.journal(topic)?.trim(below)
     }
 
+    fn newest_file(&self, topic: TopicId) -> PathBuf {
+        self.journal(topic).map_or_else(|_| self.dir.join(topic.to_string()), |j| j.newest_file())
+    }
+
     fn size_bytes(&self, topic: TopicId) -> u64 {
         self.journal(topic).map_or(0, |j| j.size_bytes())
     }
@@ -228,6 +233,11 @@ impl TopicReader {
 
     pub(super) fn heads(&self, partition: u32, offset: u64) -> Result<Vec<FrameHead>, LogError> {
         self.journal.heads(partition, offset)
+    }
+
+    /// The file that it ends with.
+    pub fn newest_file(&self) -> PathBuf {
+        self.journal.newest_file()
     }
 
     pub(super) fn size_bytes(&self) -> u64 {

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!  0 magic "WFR1"            4 crc32c u32 of bytes 8..72
-//!  8 partition u16          10 codec u8 (0 none, 1 lz4 block)    11 producer stage u8
+//!  8 partition u16          10 codec u8 (0 none, 1 lz4 block, 255 a seal)    11 producer stage u8
 //! 12 producer partition u16 14 zero u16      16 producer generation u32
 //! 20 records u32            24 batch length u32                  28 stored length u32
 //! 32 base offset u64        40 first running number u64
@@ -13,12 +13,16 @@
 //! 64 crc32c u32 of the stored bytes          68 zero u32
 //! 72 the stored bytes
 //! ```
+//!
+//! A *seal* is a frame without a batch, a group commit of its own at the end of a segment whose writer ended
+//! in peace: all that stands before it was durable, so that none of that is taken for a torn tail.
 
 use weir_proto::{Producer, Provenance, StageId};
 
 /// Bytes before a frame's stored bytes.
 pub(crate) const HEAD: usize = 72;
 pub(crate) const MAGIC: &[u8; 4] = b"WFR1";
+const SEAL: u8 = 255;
 
 /// How a frame's batch is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,8 @@ pub struct FrameHead {
     /// Bytes from the start of its group commit: all that stands before that start was durable when
     /// this frame was written.
     pub(crate) in_group: u32,
+    /// Whether there is no batch: see the module.
+    pub(crate) is_seal: bool,
     codec: Codec,
     batch_len: u32,
     stored_len: u32,
@@ -79,10 +85,11 @@ impl FrameHead {
         Some(FrameHead {
             partition: u32::from(u16_at(8)),
             codec: match b[10] {
-                0 => Codec::None,
+                0 | SEAL => Codec::None,
                 1 => Codec::Lz4,
                 _ => return None,
             },
+            is_seal: b[10] == SEAL,
             producer: Producer {
                 stage: StageId::from_u8(b[11])?,
                 partition: u16_at(12),
@@ -99,11 +106,29 @@ impl FrameHead {
         })
     }
 
+    /// The seal at the end of a segment.
+    pub(crate) fn seal() -> Self {
+        FrameHead {
+            partition: 0,
+            producer: Producer { stage: StageId::Collect, partition: 0, generation: 0 },
+            base_offset: 0,
+            count: 0,
+            first_seq: 0,
+            last: Provenance::default(),
+            in_group: 0,
+            is_seal: true,
+            codec: Codec::None,
+            batch_len: 0,
+            stored_len: 0,
+            stored_crc: 0,
+        }
+    }
+
     pub(crate) fn encode(&self) -> [u8; HEAD] {
         let mut b = [0; HEAD];
         b[..4].copy_from_slice(MAGIC);
         b[8..10].copy_from_slice(&(self.partition as u16).to_le_bytes());
-        b[10] = u8::from(self.codec == Codec::Lz4);
+        b[10] = if self.is_seal { SEAL } else { u8::from(self.codec == Codec::Lz4) };
         b[11] = self.producer.stage as u8;
         b[12..14].copy_from_slice(&self.producer.partition.to_le_bytes());
         b[16..20].copy_from_slice(&self.producer.generation.to_le_bytes());
@@ -153,6 +178,7 @@ impl Sealed {
             first_seq: batch.first_seq,
             last: batch.last,
             in_group: 0,
+            is_seal: false,
             codec: if compressed.is_some() { Codec::Lz4 } else { Codec::None },
             batch_len: batch.bytes.len() as u32,
             stored_len: stored.len() as u32,

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use weir_proto::TaskId;
+use weir_state::failpoints;
 
 /// Frames located at a time.
 const LOCATED: usize = 256;
@@ -61,7 +62,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Journal {
-    /// Opens a topic; a torn tail is cut and what remains fsynced before anything is shown.
+    /// Opens a topic. Of a torn tail nothing is shown, and what remains is fsynced before anything is; it is
+    /// cut off before the first write, when nobody has missed what stood there.
     pub(crate) fn open(dir: PathBuf, partitions: u32, options: LogOptions) -> Result<Self, LogError> {
         std::fs::create_dir_all(&dir).map_err(LogError::io("create", &dir))?;
         let mut segments = Vec::new();
@@ -92,10 +94,14 @@ impl Journal {
     pub(crate) fn refresh(&self) -> Result<(), LogError> {
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         let known = segments.last().map(|s| s.id);
-        if let Some(last) = segments.last_mut() {
+        let mut newer = segment::list(&self.dir)?;
+        newer.retain(|id| known.is_none_or(|known| *id > known));
+        if let Some(last) = segments.last_mut().filter(|_| !newer.is_empty()) {
+            // Nothing is added to it any more: a newer one was there before.
             extend(last)?;
+            last.expect_end(last.len)?;
         }
-        for id in segment::list(&self.dir)?.into_iter().filter(|id| known.is_none_or(|k| *id > k)) {
+        for id in newer {
             segments.push(Segment::open(&self.dir, id, false)?);
         }
         let Some(last) = segments.last_mut() else { return Ok(()) };
@@ -170,6 +176,25 @@ impl Journal {
             }
             on_durable();
         }
+        if let Err(error) = self.seal() {
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// The writer ends in peace: says so behind all that it has written.
+    fn seal(&self) -> Result<(), LogError> {
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(active) = segments.last_mut().filter(|s| !s.is_torn) else { return Ok(()) };
+        if !active.is_sealed()? {
+            let seal = FrameHead::seal().encode();
+            let write = || {
+                let end = write_all_at(&active.file, &[&seal], active.len)?;
+                active.file.sync_data().map(|()| end)
+            };
+            active.len =
+                failpoints::io("journal.seal", write).map_err(LogError::io("write", &active.path))?;
+        }
+        Ok(())
     }
 
     fn next_group(&self) -> Option<(Vec<Pending>, u64)> {
@@ -189,6 +214,7 @@ impl Journal {
     }
 
     fn write_group(&self, mut group: Vec<Pending>, ticket: u64) -> Result<(), LogError> {
+        self.cut_torn_tail()?;
         self.roll_if_full()?;
         let (file, path, start) = {
             let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
@@ -206,8 +232,9 @@ impl Journal {
             .zip(&heads)
             .flat_map(|(p, head)| [&head[..], p.sealed.stored(&p.batch.bytes)])
             .collect();
-        let end = write_all_at(&file, &slices, start).map_err(LogError::io("write", &path))?;
-        file.sync_data().map_err(LogError::io("sync", &path))?;
+        let end = failpoints::io("journal.write", || write_all_at(&file, &slices, start))
+            .map_err(LogError::io("write", &path))?;
+        failpoints::io("journal.fsync", || file.sync_data()).map_err(LogError::io("sync", &path))?;
         // Its readers find it in the tail; it need not fill the page cache. Only advice: no error counts.
         let _ = rustix::fs::fadvise(&*file, start, NonZeroU64::new(end - start), Advice::DontNeed);
         group.iter_mut().for_each(|p| p.sealed.forget_compressed());
@@ -235,6 +262,16 @@ impl Journal {
             self.watermarks[partition as usize].store(end, Ordering::Release);
         }
         self.durable.store(ticket, Ordering::Release);
+    }
+
+    fn cut_torn_tail(&self) -> Result<(), LogError> {
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(active) = segments.last_mut().filter(|s| s.is_torn) {
+            let cut = || active.file.set_len(active.len).and_then(|()| active.file.sync_all());
+            failpoints::io("segment.cut", cut).map_err(LogError::io("cut", &active.path))?;
+            active.is_torn = false;
+        }
+        Ok(())
     }
 
     fn roll_if_full(&self) -> Result<(), LogError> {
@@ -272,6 +309,9 @@ impl Journal {
         let mut records = 0;
         while found.next < end && records < max {
             let Some((file, path, entries)) = self.locate(partition, found.next)? else { break };
+            if entries.is_empty() {
+                return Err(self.hole(partition, found.next));
+            }
             for entry in entries {
                 if records >= max || entry.head.base_offset >= end {
                     break;
@@ -292,7 +332,7 @@ impl Journal {
         let end = self.watermark(partition);
         while next < end {
             let Some((_, _, entries)) = self.locate(partition, next)? else { break };
-            let Some(last) = entries.last() else { break };
+            let Some(last) = entries.last() else { return Err(self.hole(partition, next)) };
             next = last.head.end();
             heads.extend(entries.into_iter().map(|e| e.head));
         }
@@ -316,7 +356,7 @@ impl Journal {
         let index = match &segment.index {
             Some(index) => index.clone(),
             None => {
-                let index = Arc::new(segment.scan(false)?.0);
+                let index = Arc::new(segment.scan_closed()?);
                 segment.index = Some(index.clone());
                 index
             }
@@ -327,6 +367,20 @@ impl Journal {
         }
         let rest = &index[p][index[p].partition_point(|e| e.head.end() <= offset)..];
         Ok(Some((file, path, rest[..rest.len().min(LOCATED)].to_vec())))
+    }
+
+    /// A record that was durable stands in no segment.
+    fn hole(&self, partition: u32, offset: u64) -> LogError {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let before = segments.iter().rfind(|s| s.bases[partition as usize] <= offset);
+        let (path, position) = before.map_or((self.dir.clone(), 0), |s| (s.path.clone(), s.len));
+        LogError::Damaged { path, position, problem: "the segment behind it is missing" }
+    }
+
+    /// The file that is written to.
+    pub(crate) fn newest_file(&self) -> PathBuf {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        segments.last().map_or_else(|| self.dir.clone(), |s| s.path.clone())
     }
 
     pub(crate) fn trim(&self, below: &[u64]) -> Result<(), LogError> {
@@ -377,17 +431,16 @@ impl Tail {
     }
 }
 
-/// Cuts a torn tail; the end offset of each partition.
+/// Finds a torn tail; the end offset of each partition.
 fn recover(last: &mut Segment) -> Result<Vec<u64>, LogError> {
     let (index, len) = last.scan(true)?;
     if len < last.len {
         tracing::warn!(
-            "{}: cut {} bytes behind the last whole batch; they were never acknowledged",
+            "{}: {} bytes behind the last whole batch are cut off; they were never acknowledged",
             last.path.display(),
             last.len - len
         );
-        last.file.set_len(len).map_err(LogError::io("cut", &last.path))?;
-        last.len = len;
+        (last.is_torn, last.len) = (true, len);
     }
     last.file.sync_all().map_err(LogError::io("sync", &last.path))?;
     let ends = ends_of(&last.bases, &index);
@@ -398,7 +451,7 @@ fn recover(last: &mut Segment) -> Result<Vec<u64>, LogError> {
 /// Takes in frames that were added to a segment since it was scanned.
 fn extend(segment: &mut Segment) -> Result<(), LogError> {
     let known = segment.len;
-    segment.len = segment.file.metadata().map_err(LogError::io("read", &segment.path))?.len();
+    segment.len = segment.file_len()?;
     match segment.index.take() {
         None => {
             let (index, end) = segment.scan(true)?;

@@ -89,6 +89,9 @@ pub trait Log: Send + Sync {
     /// Lets go of what stands below the given offset of each partition of a topic.
     fn trim(&self, topic: TopicId, below: &[u64]) -> Result<(), LogError>;
 
+    /// The file that a topic ends with, to be named where something is missing at its end.
+    fn newest_file(&self, topic: TopicId) -> PathBuf;
+
     /// Bytes that a topic takes on disk.
     fn size_bytes(&self, topic: TopicId) -> u64;
 }

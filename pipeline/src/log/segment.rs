@@ -12,6 +12,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use weir_state::failpoints;
 
 const MAGIC: &[u8; 8] = b"WEIRSEG1";
 
@@ -34,6 +35,8 @@ pub(crate) struct Segment {
     pub(crate) bases: Vec<u64>,
     /// Bytes written.
     pub(crate) len: u64,
+    /// Whether the file goes on behind that with what a crash left of a write.
+    pub(crate) is_torn: bool,
     /// Known for the newest segments; others are scanned when they are read.
     pub(crate) index: Option<Arc<Index>>,
 }
@@ -63,12 +66,12 @@ impl Segment {
         let temporary = path.with_extension("new");
         let mut file = File::create(&temporary).map_err(LogError::io("create", &temporary))?;
         file.write_all(&header).and_then(|()| file.sync_all()).map_err(LogError::io("write", &temporary))?;
-        std::fs::rename(&temporary, &path).map_err(LogError::io("rename", &temporary))?;
-        sync_dir(dir)?;
+        let rename = || std::fs::rename(&temporary, &path).and_then(|()| File::open(dir)?.sync_all());
+        failpoints::io("segment.create", rename).map_err(LogError::io("rename", &temporary))?;
         let (partitions, len) = (bases.len(), header.len() as u64);
         let file = open(&path, true)?;
         let index = Some(Arc::new(vec![Vec::new(); partitions]));
-        Ok(Segment { id, path, file, bases, len, index })
+        Ok(Segment { id, path, file, bases, len, is_torn: false, index })
     }
 
     /// Opens a segment by its header.
@@ -90,7 +93,7 @@ impl Segment {
         if header != encode_header(id, &bases) {
             return Err(damaged("the header's checksum is wrong"));
         }
-        Ok(Segment { id, path, file, bases, len, index: None })
+        Ok(Segment { id, path, file, bases, len, is_torn: false, index: None })
     }
 
     fn header_len(&self) -> u64 {
@@ -110,14 +113,48 @@ impl Segment {
         let mut position = from;
         while let Some(head) = self.head_at(position, check)? {
             let Some(entries) = index.get_mut(head.partition as usize) else { break };
-            entries.push(Entry { head, position });
+            if !head.is_seal {
+                entries.push(Entry { head, position });
+            }
             position += head.frame_len();
         }
         if position < self.len && self.was_durable(position)? {
-            let problem = "a batch that had been fsynced cannot be read";
-            return Err(LogError::Damaged { path: self.path.clone(), position, problem });
+            return Err(self.damaged(position, "a batch that had been fsynced cannot be read"));
         }
         Ok(position)
+    }
+
+    /// The heads of a segment behind which another one stands: it must be whole to its last byte.
+    pub(crate) fn scan_closed(&self) -> Result<Index, LogError> {
+        let (index, end) = self.scan(false)?;
+        self.expect_end(end).map(|()| index)
+    }
+
+    /// Fails unless the file ends at this byte.
+    pub(crate) fn expect_end(&self, end: u64) -> Result<(), LogError> {
+        match self.file_len()? {
+            len if len == end => Ok(()),
+            _ => Err(self.damaged(end, "a batch that had been fsynced cannot be read")),
+        }
+    }
+
+    pub(crate) fn file_len(&self) -> Result<u64, LogError> {
+        self.file.metadata().map(|m| m.len()).map_err(LogError::io("read", &self.path))
+    }
+
+    pub(crate) fn damaged(&self, position: u64, problem: &'static str) -> LogError {
+        LogError::Damaged { path: self.path.clone(), position, problem }
+    }
+
+    /// Whether it holds nothing, or ends with a seal.
+    pub(crate) fn is_sealed(&self) -> Result<bool, LogError> {
+        if self.len == self.header_len() {
+            return Ok(true);
+        }
+        let mut bytes = [0; HEAD];
+        let at = self.len.saturating_sub(HEAD as u64);
+        self.file.read_exact_at(&mut bytes, at).map_err(LogError::io("read", &self.path))?;
+        Ok(FrameHead::decode(&bytes).is_some_and(|head| head.is_seal))
     }
 
     /// Whether a later group commit shows that what cannot be read here is no torn tail: a group is
@@ -183,8 +220,4 @@ fn encode_header(id: u64, bases: &[u64]) -> Vec<u8> {
 fn open(path: &Path, writable: bool) -> Result<Arc<File>, LogError> {
     let file = OpenOptions::new().read(true).write(writable).open(path);
     file.map(Arc::new).map_err(LogError::io("open", path))
-}
-
-pub(crate) fn sync_dir(dir: &Path) -> Result<(), LogError> {
-    File::open(dir).and_then(|f| f.sync_all()).map_err(LogError::io("sync", dir))
 }

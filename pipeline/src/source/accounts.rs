@@ -167,7 +167,7 @@ impl AccountsTask {
         let taken = [&self.file.0.to_le_bytes()[..], &self.file.1.to_le_bytes()].concat();
         commit.put(TABLE, TAKEN, &taken);
         commit.put_meta(&self.meta);
-        self.store.commit(commit, Durability::Disk)?;
+        self.store.commit_as("accounts.commit", commit, Durability::Disk)?;
         self.commands.clear();
         self.uncommitted = None;
         self.status.committed(&self.meta);

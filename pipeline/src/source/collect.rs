@@ -249,6 +249,10 @@ impl CollectTask {
         if let Some(plan) = self.planned.pop_front() {
             return Ok(Some(plan));
         }
+        if let Some(topic) = self.outputs.ahead(&self.meta) {
+            let (task, store) = (self.meta.task, self.store.dir().to_owned());
+            return Err(JobError::BehindItsLog { task, topic, store });
+        }
         let plan = match self.progress.tick_wanted.swap(0, Ordering::AcqRel) {
             0 if self.options.maintenance => None,
             0 if self.options.finite => self.plan_finite()?,
@@ -343,7 +347,7 @@ impl CollectTask {
         let mut commit = Commit::new(turn.meta.commits);
         turn.state.stage(&turn.slices, &mut commit);
         commit.put_meta(&turn.meta);
-        self.store.commit(commit, Durability::Process)?;
+        self.store.commit_as("collect.commit", commit, Durability::Process)?;
         self.status.committed(&turn.meta);
         self.progress.bytes.store(turn.state.tape, Ordering::Relaxed);
         self.checkpoint_due = turn.meta.at_tick;

@@ -143,7 +143,7 @@ impl CommandsTask {
         self.outbox.save(&mut self.meta);
         let mut commit = Commit::new(self.meta.commits);
         commit.put_meta(&self.meta);
-        self.store.commit(commit, Durability::Disk)?;
+        self.store.commit_as("commands.commit", commit, Durability::Disk)?;
         self.uncommitted = None;
         self.status.committed(&self.meta);
         for taken in self.waiting.drain(..) {

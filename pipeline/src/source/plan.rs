@@ -121,7 +121,7 @@ impl Plan {
     pub fn save(&self, store: &Store) -> Result<(), JobError> {
         let mut commit = Commit::new(0);
         commit.put(PLANS, &self.turn.to_be_bytes(), &encode(self));
-        Ok(store.commit(commit, Durability::Disk)?)
+        Ok(store.commit_as("collect.plan", commit, Durability::Disk)?)
     }
 }
 

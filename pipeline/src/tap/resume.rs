@@ -1,4 +1,5 @@
-//! Where a tap stands, kept in a file between its runs.
+//! Where a tap stands, kept in a file between its runs: `{"version": 2, "crc32c": …, "position": {…}}`, the
+//! checksum over the position as compact JSON.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -7,8 +8,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 use weir_proto::TopicId;
+use weir_state::sum_of_json;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A tap cannot go on from a file.
 #[derive(Debug, thiserror::Error)]
@@ -72,11 +74,16 @@ struct Origin {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Saved {
-    version: u32,
-    #[serde(flatten)]
+struct Position {
     origin: Origin,
     next: BTreeMap<u32, u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    version: u32,
+    crc32c: u32,
+    position: Position,
 }
 
 /// The file, and what it says.
@@ -125,7 +132,8 @@ impl Resume {
         if self.next == before && self.path.exists() {
             return Ok(());
         }
-        let saved = Saved { version: VERSION, origin: self.origin.clone(), next: self.next.clone() };
+        let position = Position { origin: self.origin.clone(), next: self.next.clone() };
+        let saved = Saved { version: VERSION, crc32c: sum_of_json(&position), position };
         // Plain data can always be written as JSON.
         let text = serde_json::to_vec(&saved).unwrap_or_default();
         let mut temporary = self.path.clone().into_os_string();
@@ -160,15 +168,24 @@ impl Origin {
 
 fn next_of(path: &Path, text: &[u8], ours: &Origin) -> Result<BTreeMap<u32, u64>, ResumeError> {
     let damaged = |problem| ResumeError::Damaged { path: path.to_owned(), problem };
-    let saved: Saved = serde_json::from_slice(text).map_err(|e| damaged(e.to_string()))?;
-    if saved.version != VERSION {
-        return Err(damaged(format!("it has version {}, not {VERSION}", saved.version)));
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
     }
-    if !saved.origin.is_same(ours) {
-        let (path, theirs, ours) = (path.to_owned(), saved.origin.describe(), ours.describe());
+    let Version { version } = serde_json::from_slice(text).map_err(|e| damaged(e.to_string()))?;
+    if version != VERSION {
+        return Err(damaged(format!("it has version {version}, not {VERSION}")));
+    }
+    let saved: Saved = serde_json::from_slice(text).map_err(|e| damaged(e.to_string()))?;
+    if saved.crc32c != sum_of_json(&saved.position) {
+        return Err(damaged("its checksum is wrong".to_owned()));
+    }
+    let Position { origin, next } = saved.position;
+    if !origin.is_same(ours) {
+        let (path, theirs, ours) = (path.to_owned(), origin.describe(), ours.describe());
         return Err(ResumeError::OtherTap { path, theirs, ours });
     }
-    Ok(saved.next)
+    Ok(next)
 }
 
 fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> ResumeError {
@@ -196,6 +213,21 @@ mod tests {
         assert_eq!(resume.next(1, (0, 9)).unwrap(), Some(8));
         assert!(matches!(resume.next(1, (9, 12)), Err(ResumeError::Trimmed { start: 9, .. })));
         assert!(matches!(resume.next(1, (0, 7)), Err(ResumeError::Damaged { .. })));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tap.resume");
+        Resume::open(&file, CHARGES, dir.path()).unwrap().save([(0, 5), (1, 7)].into_iter()).unwrap();
+        let text = fs::read(&file).unwrap();
+        for bit in 0..8 * text.len() {
+            let mut damaged = text.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&file, damaged).unwrap();
+            let error = Resume::open(&file, CHARGES, dir.path()).unwrap_err();
+            assert!(matches!(error, ResumeError::Damaged { .. }), "{bit}: {error}");
+        }
     }
 
     #[test]

@@ -228,6 +228,10 @@ impl Log for SimLog {
         Ok(())
     }
 
+    fn newest_file(&self, topic: TopicId) -> PathBuf {
+        PathBuf::from(topic.to_string())
+    }
+
     fn size_bytes(&self, _: TopicId) -> u64 {
         0
     }

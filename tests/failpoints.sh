@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Builds Weir once more, with failpoints, and disturbs each of its durable steps. The binary of the product is not
+# touched: this one has a name of its own. Usage: tests/failpoints.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=tests/lib.sh
+. tests/lib.sh
+
+main() {
+  prepare_build
+  step cargo build --release --locked --package weir-pipeline --features failpoints --bin weir-failpoints
+  WEIR_FAILPOINTS=1 WEIR_BIN="${CARGO_TARGET_DIR:-$PWD/target}/release/weir-failpoints" \
+    step cargo test --release --locked --package weir-tests --test failpoints -- --nocapture
+}
+
+main "$@"
