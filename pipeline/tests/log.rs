@@ -202,3 +202,21 @@ fn a_reader_beside_the_writer_sees_what_is_written_after_it_opened() {
         assert_eq!(last[0].head.end(), end);
     }
 }
+
+#[test]
+fn a_segment_of_other_partitions_is_an_error_that_names_the_file() {
+    let [dir, other] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    for (dir, partitions) in [(&dir, 2), (&other, 1)] {
+        let log = EmbeddedLog::open(dir.path(), partitions, options()).unwrap();
+        append(&log, 0, batch(0, 200));
+        append(&log, 0, batch(200, 1));
+    }
+    let strange = segments(other.path()).pop().unwrap();
+    let place = segments(dir.path())[0].with_file_name(strange.file_name().unwrap());
+    fs::copy(&strange, &place).unwrap();
+    let errors =
+        [EmbeddedLog::open(dir.path(), 2, options()).err(), TopicReader::open(dir.path(), TOPIC).err()];
+    for error in errors {
+        assert!(matches!(&error, Some(LogError::Damaged { path, .. }) if *path == place), "{error:?}");
+    }
+}

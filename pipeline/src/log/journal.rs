@@ -66,7 +66,7 @@ impl Journal {
         std::fs::create_dir_all(&dir).map_err(LogError::io("create", &dir))?;
         let mut segments = Vec::new();
         for id in segment::list(&dir)? {
-            segments.push(Segment::open(&dir, id, true)?);
+            segments.push(Segment::open(&dir, id, true)?.of_partitions(partitions as usize)?);
         }
         let ends = match segments.last_mut() {
             Some(last) => recover(last)?,
@@ -96,7 +96,9 @@ impl Journal {
             extend(last)?;
         }
         for id in segment::list(&self.dir)?.into_iter().filter(|id| known.is_none_or(|k| *id > k)) {
-            segments.push(Segment::open(&self.dir, id, false)?);
+            let segment = Segment::open(&self.dir, id, false)?;
+            let partitions = segments.first().unwrap_or(&segment).bases.len();
+            segments.push(segment.of_partitions(partitions)?);
         }
         let Some(last) = segments.last_mut() else { return Ok(()) };
         extend(last)?;

@@ -93,6 +93,15 @@ impl Segment {
         Ok(Segment { id, path, file, bases, len, index: None })
     }
 
+    /// Refuses a segment that is of other partitions than the rest of its topic.
+    pub(crate) fn of_partitions(self, partitions: usize) -> Result<Self, LogError> {
+        if self.bases.len() == partitions {
+            return Ok(self);
+        }
+        let problem = "it has other partitions than its topic: it is a file of another data directory";
+        Err(LogError::Damaged { path: self.path, position: 0, problem })
+    }
+
     fn header_len(&self) -> u64 {
         24 + 8 * self.bases.len() as u64
     }
