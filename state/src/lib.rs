@@ -7,6 +7,8 @@
 mod checkpoint;
 mod error;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod meta;
 mod minute_table;
