@@ -92,10 +92,12 @@ impl Journal {
     pub(crate) fn refresh(&self) -> Result<(), LogError> {
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         let known = segments.last().map(|s| s.id);
+        // Listed first: a segment that another one follows has all that it will ever have.
+        let listed = segment::list(&self.dir)?;
         if let Some(last) = segments.last_mut() {
             extend(last)?;
         }
-        for id in segment::list(&self.dir)?.into_iter().filter(|id| known.is_none_or(|k| *id > k)) {
+        for id in listed.into_iter().filter(|id| known.is_none_or(|k| *id > k)) {
             let segment = Segment::open(&self.dir, id, false)?;
             let partitions = segments.first().unwrap_or(&segment).bases.len();
             segments.push(segment.of_partitions(partitions)?);
@@ -323,11 +325,15 @@ impl Journal {
                 index
             }
         };
-        let (file, path) = (segment.file.clone(), segment.path.clone());
+        let (file, path, len) = (segment.file.clone(), segment.path.clone(), segment.len);
         if segments.iter().filter(|s| s.index.is_some()).count() > 2 * INDEXED_SEGMENTS {
             forget_old_indexes(&mut segments);
         }
         let rest = &index[p][index[p].partition_point(|e| e.head.end() <= offset)..];
+        if rest.is_empty() {
+            let problem = "records that should stand at its end are missing";
+            return Err(LogError::Damaged { path, position: len, problem });
+        }
         Ok(Some((file, path, rest[..rest.len().min(LOCATED)].to_vec())))
     }
 

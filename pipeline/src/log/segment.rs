@@ -119,6 +119,11 @@ impl Segment {
         let mut position = from;
         while let Some(head) = self.head_at(position, check)? {
             let Some(entries) = index.get_mut(head.partition as usize) else { break };
+            let end = entries.last().map_or(self.bases[head.partition as usize], |e| e.head.end());
+            if head.base_offset != end {
+                let problem = "a batch does not go on where the one before it ends";
+                return Err(LogError::Damaged { path: self.path.clone(), position, problem });
+            }
             entries.push(Entry { head, position });
             position += head.frame_len();
         }
