@@ -1,5 +1,5 @@
-//! Writes the inputs that fuzzing begins with, made by the encoders themselves: `cargo run --example seeds`, in
-//! `tests/fuzz`. With the feature `all` for those of the targets above RocksDB.
+//! Writes the binary inputs that fuzzing begins with, made by the encoders themselves:
+//! `cargo run --release --example seeds`, in `tests/fuzz`.
 
 use prost::Message;
 use std::path::Path;
@@ -56,8 +56,6 @@ fn main() -> std::io::Result<()> {
         let (_, record) = &records[at % records.len()];
         seed("filter", &format!("{at:02}"), &[source.as_bytes(), b"\n", record].concat())?;
     }
-    #[cfg(feature = "all")]
-    above_rocksdb::write(&records)?;
     Ok(())
 }
 
@@ -281,94 +279,4 @@ fn frames(batch: &[u8]) -> std::io::Result<()> {
     seed("segment", "torn", &[&both[..], &[5, 7]].concat())?;
     seed("segment", "two", &[&both[..], &[2], &both].concat())?;
     seed("segment", "strange", &[&both[..], &[1, 4, 9, 9, 9, 9, 4, 3], &both].concat())
-}
-
-#[cfg(feature = "all")]
-mod above_rocksdb {
-    use super::seed;
-    use serde_json::json;
-    use weir_operators::Rules;
-    use weir_operators::deduct::Account;
-    use weir_operators::post_process::Entry;
-    use weir_operators::post_process::daily::{Row, RowKey};
-    use weir_pipeline::deliver::Message;
-    use weir_pipeline::generations;
-    use weir_pipeline::rule_set::RuleSet;
-    use weir_pipeline::source::CollectState;
-    use weir_proto::{Currency, EntryKind, MessageId, Minute, Producer, Provenance, StageId, Topic};
-    use weir_state::{Manifest, Mark, TaskMeta, sum_of_json, versioned};
-
-    pub fn write(records: &[(&'static str, Vec<u8>)]) -> std::io::Result<()> {
-        let task = Producer { stage: StageId::Deduct, partition: 3, generation: 1 };
-        let mut meta = TaskMeta::new(task, &[Topic::Charges, Topic::Notices], 2, 9);
-        meta.marks.push(Mark::nothing_of(Producer { stage: StageId::AntiFraud, ..task }));
-        meta.ticked(Minute(5));
-        let value = |which: u8, bytes: &[u8]| [&[which], bytes].concat();
-        seed("state", "task", &value(0, &meta.encode()[5..]))?;
-        let body = |bytes: Vec<u8>| bytes[1..].to_vec();
-        seed("state", "account", &value(1, &body(versioned::encode(1, &Account::default()))))?;
-        seed("state", "entry", &value(2, &body(versioned::encode(1, &Entry::default()))))?;
-        let row = Row { count: 3, amount: -5, ..Row::default() };
-        seed("state", "row", &value(3, &body(versioned::encode(1, &row))))?;
-        let message = Message {
-            id: MessageId { topic: Topic::Charges.of(1), partition: 3, offset: 120 },
-            producer: task,
-            provenance: Provenance { position: 7, index: 1 },
-            bytes: records[4].1.clone(),
-        };
-        seed("state", "message", &value(4, &body(versioned::encode(1, &message))))?;
-        seed("state", "collect", &value(5, &body(versioned::encode(1, &CollectState::default()))))?;
-        let key = RowKey {
-            advertiser_id: 36,
-            day: 20_454,
-            campaign_id: 100_285,
-            kind: EntryKind::Click,
-            billing: None,
-            currency: Currency::default(),
-        };
-        seed("state", "row-key", &value(6, &key.encode()))?;
-        seed("state", "page", &value(7, &(0..60).collect::<Vec<u8>>()))?;
-        files(&Manifest::of(&meta))
-    }
-
-    fn files(manifest: &Manifest) -> std::io::Result<()> {
-        let file = |name: &str, which: u8, text: String| {
-            seed("files", name, &[&[which][..], text.as_bytes()].concat())
-        };
-        let sealed = json!({ "crc32c": sum_of_json(manifest), "manifest": manifest });
-        file("manifest", 0, sealed.to_string())?;
-        file("manifest-inner", 6, json!(manifest).to_string())?;
-        let generation = |id, base| generations::Generation {
-            id,
-            base,
-            recorded: 1,
-            cut: Minute(5),
-            from: StageId::AntiBrush,
-            rules: 9,
-            paused: false,
-            begun_ms: 7,
-            reason: "other rules".to_owned(),
-        };
-        let entries = [
-            generations::Entry::Begun(generation(1, 1)),
-            generations::Entry::Begun(generation(2, 1)),
-            generations::Entry::Promoted { generation: 2, at: Minute(9) },
-            generations::Entry::Ended { generation: 2, ends: vec![(Topic::Charges, vec![5, 6])] },
-            generations::Entry::Settled { generation: 2, adjustments: 3 },
-            generations::Entry::Dropped { generation: 3 },
-        ];
-        let lines: Vec<String> = entries.iter().map(|entry| json!(entry).to_string()).collect();
-        file("control-inner", 2, lines.join("\n"))?;
-        let whole =
-            entries.iter().map(|e| json!({ "crc32c": sum_of_json(e), "entry": e }).to_string() + "\n");
-        file("control", 1, whole.chain(["{\"crc32c\":1,\"ent".to_owned()]).collect())?;
-        file("settings", 3, json!({ "format": 1, "partitions": 16 }).to_string())?;
-        let networks = vec![("dc.txt".to_owned(), "192.0.2.0/24".to_owned())];
-        file("rules", 4, json!(RuleSet { rules: Rules::default(), networks }).to_string())?;
-        let resume = json!({
-            "version": 1, "topic": { "topic": "charges", "generation": 1 }, "data_dir": "$DIR", "made_ns": null,
-            "next": { "0": 5, "1": 9 },
-        });
-        file("resume", 5, resume.to_string())
-    }
 }

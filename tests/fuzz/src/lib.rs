@@ -162,7 +162,7 @@ pub fn segments(mut data: &[u8], partitions: u32) -> Vec<Vec<u8>> {
                     && head[4] & 1 == 0
                 {
                     head[32..40].copy_from_slice(&end.to_le_bytes());
-                    *end += u64::from(u16::from_le_bytes([head[20], head[21]]));
+                    *end = end.wrapping_add(u16::from_le_bytes([head[20], head[21]]).into());
                     head[22..24].fill(0);
                 }
                 last.extend_from_slice(&sealed_frame(head, stored));

@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
             std::fs::write(topic.join(format!("{id:020}.seg")), bytes).expect("a file");
         }
         let _ = frame_at(&topic.join(format!("{:020}.seg", 0)), 40);
-        let beside = TopicReader::open(dir, TOPIC).and_then(|reader| {
+        let beside: Result<Vec<_>, _> = TopicReader::open(dir, TOPIC).and_then(|reader| {
             (0..reader.partitions())
                 .map(|p| all(reader.offsets(p), |at| reader.read(p, at, 64, None)))
                 .collect()
