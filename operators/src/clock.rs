@@ -51,7 +51,8 @@ impl Clock {
             self.0 = self.0.max(time_ms);
             return;
         }
-        let following = following();
+        // What cannot be agrees with nothing.
+        let following: Vec<u64> = following().into_iter().filter(|t| PLAUSIBLE_MS.contains(t)).collect();
         if self.0 == 0 {
             // The first event may be the absurd one.
             self.0 = median(time_ms, &following).min(time_ms);
@@ -76,8 +77,7 @@ fn millis(minutes: u32) -> u64 {
 }
 
 fn median(first: u64, following: &[u64]) -> u64 {
-    let mut times: Vec<u64> =
-        following.iter().copied().chain([first]).filter(|t| PLAUSIBLE_MS.contains(t)).collect();
+    let mut times: Vec<u64> = following.iter().copied().chain([first]).collect();
     times.sort_unstable();
     times[times.len() / 2]
 }
@@ -115,5 +115,10 @@ mod tests {
         assert_eq!(run(&[T, T + two_days]), [InTime, Absurd]);
         assert_eq!(run(&[T, T + 1, T - two_days]), [InTime, InTime, TooLate]);
         assert_eq!(run(&[0, T, u64::MAX, T]), [Absurd, InTime, Absurd, InTime]);
+        // Times that cannot be do not confirm one that can, however high they are.
+        for absurd in [u64::MAX, u64::MAX / 2] {
+            let seen = run(&[T, T + far, absurd, absurd, T + 1, T + 2]);
+            assert_eq!(seen, [InTime, Absurd, Absurd, Absurd, InTime, InTime]);
+        }
     }
 }

@@ -13,6 +13,8 @@ pub mod error;
 pub mod explain;
 pub mod fleet;
 pub mod flow;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod r#gen;
 pub mod generations;
 pub mod input;

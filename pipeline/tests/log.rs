@@ -243,3 +243,50 @@ fn a_reader_beside_the_writer_sees_what_is_written_after_it_opened() {
         assert_eq!(last[0].head.end(), end);
     }
 }
+
+#[test]
+fn a_segment_of_other_partitions_is_an_error_that_names_the_file() {
+    let [dir, other] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    for (dir, partitions) in [(&dir, 2), (&other, 1)] {
+        let log = EmbeddedLog::open(dir.path(), partitions, options()).unwrap();
+        append(&log, 0, batch(0, 200));
+        append(&log, 0, batch(200, 1));
+    }
+    let strange = segments(other.path()).pop().unwrap();
+    let place = segments(dir.path())[0].with_file_name(strange.file_name().unwrap());
+    fs::copy(&strange, &place).unwrap();
+    let errors =
+        [EmbeddedLog::open(dir.path(), 2, options()).err(), TopicReader::open(dir.path(), TOPIC).err()];
+    for error in errors {
+        assert!(matches!(&error, Some(LogError::Damaged { path, .. }) if *path == place), "{error:?}");
+    }
+}
+
+#[test]
+fn a_closed_segment_that_lost_its_end_is_an_error_and_nobody_waits_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(dir.path(), 1, options()).unwrap();
+    let lengths: Vec<u64> = (0..40)
+        .map(|n| {
+            append(&log, 0, batch(n * 20, 20));
+            fs::metadata(&segments(dir.path())[0]).unwrap().len()
+        })
+        .collect();
+    drop(log);
+    let first = segments(dir.path())[0].clone();
+    // Its last frame, cut off where it begins.
+    let before = lengths.iter().copied().filter(|len| len < lengths.last().unwrap()).max().unwrap();
+    fs::OpenOptions::new().write(true).open(&first).unwrap().set_len(before).unwrap();
+    let log = EmbeddedLog::open(dir.path(), 1, options()).unwrap();
+    let (mut next, end) = (0, log.high_watermark(TOPIC, 0));
+    let error = loop {
+        assert!(next < end);
+        match log.read(TOPIC, 0, next, 5, None) {
+            Ok(fetched) => next = fetched.next,
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(&error, LogError::Damaged { path, position, .. } if *path == first && *position == before)
+    );
+}

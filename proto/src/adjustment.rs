@@ -6,7 +6,7 @@
 //! original offset u64, new offset u64, guid u128, before i128, after i128, currency [3],
 //! zero, guid text`.
 
-use crate::bytes::{array_at, i128_at, text, u32_at, u64_at};
+use crate::bytes::{array_at, i128_at, u32_at, u64_at};
 use crate::ids::Guid;
 use crate::money::{Currency, Nanos};
 use crate::record::{KIND_ADJUSTMENT, RecordError};
@@ -103,16 +103,14 @@ impl<'a> Adjustment<'a> {
     }
 
     pub(crate) fn decode(b: &'a [u8]) -> Result<Self, RecordError> {
+        let damaged = RecordError::Length { kind: "adjustment", len: b.len() };
         if b.len() < FIXED || b.len() != FIXED + usize::from(b[3]) {
-            return Err(RecordError::Length { kind: "adjustment", len: b.len() });
+            return Err(damaged);
         }
         let kind = AdjustmentKind::from_code(b[1]);
         Ok(Adjustment {
             kind: kind.ok_or(RecordError::Value { what: "adjustment", value: b[1] })?,
-            guid: match b[2] & GUID_TEXT {
-                0 => Guid::Ulid(u128::from_le_bytes(array_at(b, 48))),
-                _ => Guid::Text(text(&b[FIXED..])),
-            },
+            guid: Guid::stored(b[2] & GUID_TEXT != 0, &b[FIXED..], array_at(b, 48)).ok_or(damaged)?,
             advertiser_id: u64_at(b, 16),
             event_time_ms: u64_at(b, 24),
             partition: u32_at(b, 4),

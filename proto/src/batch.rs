@@ -97,12 +97,13 @@ impl BatchCursor {
     /// The next record of the batch that the cursor was opened on.
     #[inline]
     pub fn next<'a>(&mut self, bytes: &'a [u8]) -> Option<Result<BatchRecord<'a>, BatchError>> {
-        if self.head >= self.heads_end {
+        // What is in no record is damage, too.
+        if self.head >= self.heads_end && self.body == self.body_end {
             return None;
         }
         let record = self.read(bytes).ok_or(BatchError);
         if record.is_err() {
-            self.head = self.heads_end;
+            (self.head, self.body) = (self.heads_end, self.body_end);
         }
         Some(record)
     }
@@ -158,6 +159,10 @@ fn take_varint(b: &mut &[u8]) -> Option<u64> {
     for shift in (0..64).step_by(7) {
         let (byte, rest) = b.split_first()?;
         *b = rest;
+        // The tenth byte has room for one bit.
+        if shift == 63 && *byte > 1 {
+            return None;
+        }
         n |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
             return Some(n);
@@ -189,5 +194,18 @@ mod tests {
         let cut = [&bytes[1..]].concat();
         assert!(Batch::open(&cut).unwrap().last().unwrap().is_err());
         assert_eq!(Batch::open(&bytes[..3]).err(), Some(BatchError));
+    }
+
+    #[test]
+    fn no_byte_is_left_out_and_no_number_wraps() {
+        fn read(bytes: &[u8]) -> Vec<Result<BatchRecord<'_>, BatchError>> {
+            Batch::open(bytes).unwrap().collect()
+        }
+        // A body and no heads; a record of less than the body.
+        assert_eq!(read(b"ab\0\0\0\0"), [Err(BatchError)]);
+        assert_eq!(read(b"ab\x05\x00\x01\x03\0\0\0")[1..], [Err(BatchError)]);
+        let mut head = vec![0xff; 9];
+        head.extend_from_slice(&[0x02, 0, 0, 12, 0, 0, 0]);
+        assert_eq!(read(&head), [Err(BatchError)]);
     }
 }

@@ -396,10 +396,7 @@ impl<'a> Charge<'a> {
         }
         let unknown = |what, value| RecordError::Value { what, value };
         Ok(Charge {
-            guid: match b[4] & GUID_TEXT {
-                0 => Guid::Ulid(u128::from_le_bytes(array_at(b, 40))),
-                _ => Guid::Text(text(&b[FIXED..guid_end])),
-            },
+            guid: Guid::stored(b[4] & GUID_TEXT != 0, &b[FIXED..guid_end], array_at(b, 40)).ok_or(damaged)?,
             outcome: Outcome::from_code(b[1]).ok_or(unknown("outcome", b[1]))?,
             kind: EntryKind::from_code(b[2]).ok_or(unknown("entry", b[2]))?,
             billing: match b[3] {
@@ -449,6 +446,11 @@ mod tests {
                 let b = [&fixed[..], text.as_bytes(), origin.as_bytes()].concat();
                 assert!(matches!(Record::decode(&b).unwrap(), Record::Charge(c) if c == charge));
                 assert!(Record::decode(&b[..b.len() - 1]).is_err());
+                if text.is_empty() {
+                    let mut without_text = b.clone();
+                    without_text[4] = GUID_TEXT;
+                    assert!(Record::decode(&without_text).is_err());
+                }
             }
         }
     }

@@ -50,8 +50,10 @@ impl<'a> Command<'a> {
 
     /// The whole command.
     pub fn read(&self) -> Result<rpc::Command, RecordError> {
-        rpc::Command::decode(&self.0[HEAD..])
-            .map_err(|_| RecordError::Length { kind: "command", len: self.0.len() })
+        let read = rpc::Command::decode(&self.0[HEAD..]).ok();
+        // It was routed by the number in front.
+        read.filter(|command| command.advertiser_id == self.advertiser_id())
+            .ok_or(RecordError::Length { kind: "command", len: self.0.len() })
     }
 }
 
@@ -142,6 +144,10 @@ mod tests {
         let Ok(Record::Command(read)) = Record::decode(&b) else { panic!() };
         assert_eq!((read.advertiser_id(), read.read().unwrap()), (36, command));
         assert!(Record::decode(&b[..HEAD - 1]).is_err());
+        let mut of_another = b.clone();
+        of_another[8] = 37;
+        let Ok(Record::Command(read)) = Record::decode(&of_another) else { panic!() };
+        assert!(read.read().is_err());
         let answer = Answer {
             key: "k",
             advertiser_id: 36,

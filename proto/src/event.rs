@@ -161,12 +161,22 @@ impl<'a> Event<'a> {
         if b.len() != FIXED + v6 + origin + currency + texts + usize::from(u16_at(b, 8)) {
             return Err(damaged);
         }
+        if b[1] & GUID_TEXT != 0 && b[GUID] == 0 {
+            return Err(damaged);
+        }
         if !EventKind::ALL.into_iter().any(|kind| kind as u8 == b[KIND]) {
             return Err(RecordError::Value { what: "kind of event", value: b[KIND] });
         }
-        match Billing::from_code(b[BILLING]) {
-            Some(_) => Ok(Event(b)),
-            None => Err(RecordError::Value { what: "billing model", value: b[BILLING] }),
+        if Billing::from_code(b[BILLING]).is_none() {
+            return Err(RecordError::Value { what: "billing model", value: b[BILLING] });
+        }
+        let event = Event(b);
+        match event.currency_bytes() {
+            // An amount in no currency must not pass for one in that of the account.
+            Some(code) if Currency::from_bytes(code).is_none() => {
+                Err(RecordError::Value { what: "currency", value: code[0] })
+            }
+            _ => Ok(event),
         }
     }
 
@@ -187,10 +197,11 @@ impl<'a> Event<'a> {
 
     /// The currency of its amounts, if it names one.
     pub fn currency(&self) -> Option<Currency> {
-        if self.0[1] & CURRENCY == 0 {
-            return None;
-        }
-        Currency::from_bytes(array_at(self.0, self.behind_ip() + self.origin_len()))
+        self.currency_bytes().and_then(Currency::from_bytes)
+    }
+
+    fn currency_bytes(&self) -> Option<[u8; 3]> {
+        (self.0[1] & CURRENCY != 0).then(|| array_at(self.0, self.behind_ip() + self.origin_len()))
     }
 
     /// Whether a server reported it, so that its address and user agent are not the user's.
@@ -410,5 +421,19 @@ mod tests {
         for len in 0..b.len() {
             assert!(Record::decode(&b[..len]).is_err(), "{len}");
         }
+    }
+
+    #[test]
+    fn a_currency_or_a_guid_that_is_none_is_refused() {
+        let new = NewEvent { currency: Currency::parse("EUR"), ..sample("my-own-id", "10.0.0.1") };
+        let mut b = Vec::new();
+        new.encode(&mut b);
+        let mut euro = b.clone();
+        euro[FIXED] = b'e';
+        assert!(matches!(Record::decode(&euro), Err(crate::RecordError::Value { what: "currency", .. })));
+        let mut nameless = Vec::new();
+        sample("01KDWFZY7JAJ06BJH5MKP4EFSR", "10.0.0.1").encode(&mut nameless);
+        nameless[1] |= GUID_TEXT;
+        assert!(Record::decode(&nameless).is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! Identities and routing.
 
+use crate::bytes::text;
 use crate::time::Minute;
 use std::fmt;
 use std::net::IpAddr;
@@ -38,6 +39,14 @@ impl<'a> Guid<'a> {
             Some(id) => Some(Guid::Ulid(id)),
             None if text.is_empty() || text.len() > Self::MAX_LEN => None,
             None => Some(Guid::Text(text)),
+        }
+    }
+
+    /// The id of a record: its text if it is said to have one, else its number.
+    pub(crate) fn stored(is_text: bool, bytes: &'a [u8], number: [u8; 16]) -> Option<Self> {
+        match is_text {
+            true => (!bytes.is_empty()).then(|| Guid::Text(text(bytes))),
+            false => Some(Guid::Ulid(u128::from_le_bytes(number))),
         }
     }
 

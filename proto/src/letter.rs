@@ -33,7 +33,9 @@ impl MessageId {
         let mut parts = text.split('/');
         let topic = Topic::from_name(parts.next()?)?.of(parts.next()?.parse().ok()?);
         let (partition, offset) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-        parts.next().is_none().then_some(MessageId { topic, partition, offset })
+        let id = MessageId { topic, partition, offset };
+        // Replies are told apart by it: `charges/1/03/120` and `charges/1/+3/120` are no other names of it.
+        (parts.next().is_none() && id.to_string() == text).then_some(id)
     }
 }
 
@@ -136,7 +138,8 @@ impl<'a> Letter<'a> {
         if b.len() != guid + reason {
             return Err(damaged);
         }
-        let fate = Fate::from_code(b[1]).ok_or(RecordError::Value { what: "fate", value: b[1] })?;
+        let fate = Fate::from_code(b[1]).filter(|fate| (*fate == Fate::Retry) == (b[0] == KIND_RETRY));
+        let fate = fate.ok_or(RecordError::Value { what: "fate", value: b[1] })?;
         let topic = Topic::from_code(b[4]).ok_or(RecordError::Value { what: "topic", value: b[4] })?;
         Ok(Letter {
             id: MessageId { topic: topic.of(u32_at(b, 12)), partition: u32_at(b, 8), offset: u64_at(b, 24) },
@@ -145,10 +148,7 @@ impl<'a> Letter<'a> {
             time_ms: u64_at(b, 32),
             next_time_ms: u64_at(b, 40),
             advertiser_id: u64_at(b, 48),
-            guid: match b[2] & GUID_TEXT {
-                0 => Guid::Ulid(u128::from_le_bytes(array_at(b, 56))),
-                _ => Guid::Text(text(&b[FIXED..guid])),
-            },
+            guid: Guid::stored(b[2] & GUID_TEXT != 0, &b[FIXED..guid], array_at(b, 56)).ok_or(damaged)?,
             at_stake: Nanos(i128_at(b, 72)),
             reason: text(&b[guid..]),
         })
@@ -182,6 +182,9 @@ mod tests {
                 other => panic!("{other:?}"),
             }
             assert!(Record::decode(&b[..b.len() - 1]).is_err());
+            let mut of_the_other_topic = b.clone();
+            of_the_other_topic[0] ^= KIND_RETRY ^ KIND_DEAD;
+            assert!(Record::decode(&of_the_other_topic).is_err());
         }
     }
 
@@ -190,6 +193,9 @@ mod tests {
         let id = MessageId { topic: Topic::Charges.of(2), partition: 3, offset: 120 };
         assert_eq!(id.to_string(), "charges/2/3/120");
         assert_eq!(MessageId::parse("charges/2/3/120"), Some(id));
+        for text in ["charges/2/03/120", "charges/+2/3/120", "charges/2/3/0120", "charges/2/3/120/"] {
+            assert_eq!(MessageId::parse(text), None, "{text}");
+        }
         for text in ["", "charges/2/3", "charges/2/3/120/1", "nothing/2/3/1", "charges/x/3/1"] {
             assert_eq!(MessageId::parse(text), None, "{text}");
         }

@@ -143,6 +143,8 @@ impl Nanos {
     pub fn from_scaled(amount: i64, scale: u32) -> Option<Self> {
         let (amount, per) = (i128::from(amount), |n: Option<u32>| 10i128.checked_pow(n?));
         match scale {
+            // However many decimals it has.
+            _ if amount == 0 => Some(Nanos::ZERO),
             0..=9 => amount.checked_mul(per(9u32.checked_sub(scale))?).map(Nanos),
             _ => {
                 let divisor = per(scale.checked_sub(9))?;
@@ -232,6 +234,7 @@ mod tests {
         assert_eq!(Nanos::from_scaled(20, 10), Some(Nanos(2)));
         assert_eq!(Nanos::from_scaled(21, 10), None);
         assert_eq!(Nanos::from_scaled(1, 200), None);
+        assert_eq!(Nanos::from_scaled(0, 200), Some(Nanos::ZERO));
     }
 
     #[test]

@@ -12,6 +12,8 @@ mod checkpoint;
 mod error;
 pub mod failpoints;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod memory;
 mod meta;

@@ -21,9 +21,13 @@ pub fn decode<T: DeserializeOwned>(
     what: &'static str,
     bytes: &[u8],
 ) -> Result<T, StateError> {
-    let body = bytes.split_first().filter(|(v, _)| **v == version).map(|(_, body)| body);
-    body.and_then(|b| postcard::from_bytes(b).ok())
-        .ok_or(StateError::Format { path: store.dir().to_owned(), what })
+    read(version, bytes).ok_or(StateError::Format { path: store.dir().to_owned(), what })
+}
+
+/// Reads a value; nothing if it is of another version or damaged, or if something stands behind it.
+pub fn read<T: DeserializeOwned>(version: u8, bytes: &[u8]) -> Option<T> {
+    let (_, body) = bytes.split_first().filter(|(found, _)| **found == version)?;
+    postcard::take_from_bytes(body).ok().and_then(|(value, rest)| rest.is_empty().then_some(value))
 }
 
 /// A table of values by numeric id: which table, version of its values, what they are.
@@ -56,5 +60,18 @@ impl ById {
     /// Sets a value.
     pub fn put<T: Serialize>(&self, id: u64, value: &T, commit: &mut Commit) {
         commit.put(self.table, &id.to_be_bytes(), &encode(self.version, value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_all_that_stands_there() {
+        let bytes = encode(2, &(7u64, "x".to_owned()));
+        assert_eq!(read(2, &bytes), Some((7u64, "x".to_owned())));
+        assert_eq!(read::<(u64, String)>(1, &bytes), None);
+        assert_eq!(read::<(u64, String)>(2, &[&bytes[..], &[0]].concat()), None);
     }
 }

@@ -62,7 +62,8 @@ impl RowKey {
         b
     }
 
-    pub(super) fn decode(b: &[u8]) -> Option<Self> {
+    /// Reads a key's bytes; nothing if they are not those of one.
+    pub fn decode(b: &[u8]) -> Option<Self> {
         let b: &[u8; KEY] = b.try_into().ok()?;
         let [a0, a1, a2, a3, a4, a5, a6, a7, d0, d1, d2, d3, ..] = *b;
         Some(RowKey {

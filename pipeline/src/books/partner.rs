@@ -88,7 +88,8 @@ pub fn read(path: &Path) -> Result<Partner, PartnerError> {
     parse(&text).map_err(|(line, problem)| PartnerError::Line { path: path.to_owned(), line, problem })
 }
 
-fn parse(text: &[u8]) -> Result<Partner, (u64, String)> {
+/// Reads the bytes of a file; an error has its line.
+pub fn parse(text: &[u8]) -> Result<Partner, (u64, String)> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text);
     let mut records = reader.records();
     let damaged = |e: csv::Error| (e.position().map_or(1, csv::Position::line), e.to_string());

@@ -21,7 +21,7 @@ mod reconcile_text;
 mod refund;
 mod refund_all;
 mod replay;
-mod reply;
+pub(crate) mod reply;
 mod report;
 mod rewind;
 mod run;

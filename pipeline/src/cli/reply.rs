@@ -111,6 +111,11 @@ impl Line {
         format!("reply/{}/{}", self.message_id, self.status.name())
     }
 
+    /// Its account is found by its message.
+    fn command(self) -> Command {
+        Command { key: self.key(), advertiser_id: 0, time_ms: 0, action: Some(self.action()) }
+    }
+
     fn action(self) -> Action {
         Action::Reply(rpc::Reply {
             status: self.status.code(),
@@ -142,15 +147,24 @@ pub(super) fn reply(args: &ReplyArgs) -> Result<(), Failure> {
 fn read(file: &Path) -> Result<Vec<Line>, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|e| Failure::usage(format!("{} cannot be read: {e}", file.display())))?;
+    parse(&text).map_err(|problem| Failure::usage(format!("{} {problem}", file.display())))
+}
+
+/// The replies of a file, or what is wrong with which line.
+fn parse(text: &str) -> Result<Vec<Line>, String> {
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     lines
         .map(|(at, line)| {
-            let problem = |e: String| Failure::usage(format!("{} line {at}: {e}", file.display()));
-            let line: Line = serde_json::from_str(line).map_err(|e| problem(e.to_string()))?;
-            id(&line.message_id).map_err(|e| problem(e.to_owned()))?;
+            let line: Line = serde_json::from_str(line).map_err(|e| format!("line {at}: {e}"))?;
+            id(&line.message_id).map_err(|e| format!("line {at}: {e}"))?;
             Ok(line)
         })
         .collect()
+}
+
+/// The commands of a file of replies.
+pub(crate) fn commands(text: &str) -> Result<Vec<Command>, String> {
+    Ok(parse(text)?.into_iter().map(Line::command).collect())
 }
 
 fn all(args: &ReplyArgs, file: &Path) -> Result<(), Failure> {
@@ -158,13 +172,7 @@ fn all(args: &ReplyArgs, file: &Path) -> Result<(), Failure> {
     let dir = DataDir::open(&args.sending.data_dir)?;
     let mut session = Session::open(&dir)?;
     let (bar, mut counts, count) = (count_bar("handing in", lines.len()), Counts::default(), lines.len());
-    let commands = lines.into_iter().map(|line| Command {
-        key: line.key(),
-        advertiser_id: 0,
-        time_ms: 0,
-        action: Some(line.action()),
-    });
-    session.submit_all(commands, |_, response| {
+    session.submit_all(lines.into_iter().map(Line::command), |_, response| {
         bar.inc(1);
         counts.add(response);
         Ok(())

@@ -17,7 +17,7 @@ const WHOLE: u32 = 10_000;
 const MAX_SCALE: u32 = 18;
 
 /// Refuses what makes no sense.
-pub(super) fn check(command: &rpc::Command) -> Result<(), JobError> {
+pub(crate) fn check(command: &rpc::Command) -> Result<(), JobError> {
     if command.key.is_empty() || command.key.len() > Command::MAX_KEY {
         let len = command.key.len();
         return invalid(format!("the key of a command has 1 to 200 bytes; this one has {len}"));

@@ -5,7 +5,7 @@
 //! again with the same key: it is decided once.
 
 mod answers;
-mod check;
+pub(crate) mod check;
 mod original;
 mod parts;
 mod under_way;

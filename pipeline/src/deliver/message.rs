@@ -157,6 +157,13 @@ pub(super) mod tests {
             after: Nanos(0),
             currency: Currency::default(),
         };
+        let widest = Adjustment { before: Nanos(i128::MAX), after: Nanos(i128::MIN), ..adjustment };
+        let widest = message(Topic::Adjustments, 1, widest.encode().0.to_vec()).line().unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&widest.json).unwrap();
+        assert_eq!(
+            (&value["amount"], &value["amount_nanos"]),
+            (&i128::MIN.to_string().into(), &value["amount"])
+        );
         let adjustment = message(Topic::Adjustments, 1, adjustment.encode().0.to_vec());
         assert_eq!(adjustment.about().unwrap().at_stake, Nanos(8));
         assert!(adjustment.line().unwrap().json.starts_with(br#"{"id":"adjustments/1/3/1","#));

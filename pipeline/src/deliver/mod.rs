@@ -15,7 +15,7 @@ mod letters;
 mod message;
 mod pressure;
 mod published;
-mod replies;
+pub(crate) mod replies;
 mod split;
 mod state;
 mod task;

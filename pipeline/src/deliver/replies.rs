@@ -56,7 +56,7 @@ pub fn read(body: &str) -> Result<Vec<Reply>, String> {
 
 impl Reply {
     /// The command that it amounts to, if money is concerned.
-    fn command(&self) -> Result<Option<rpc::Command>, String> {
+    pub(crate) fn command(&self) -> Result<Option<rpc::Command>, String> {
         let (status, name) = match self.status {
             Said::Accepted | Said::Failed => return Ok(None),
             Said::InsufficientFunds => (Status::InsufficientFunds, "insufficient_funds"),

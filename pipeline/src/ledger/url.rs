@@ -14,7 +14,7 @@ pub fn parse(url: &str) -> Result<Config, String> {
         return Err("does not begin with postgres://".to_owned());
     }
     let mut config: Config =
-        url.parse().map_err(|e| format!("cannot be read: {}", super::error::chain(&e)))?;
+        url.parse().map_err(|e| format!("cannot be read: {}", quoteless(&super::error::chain(&e))))?;
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         return Err("names no host".to_owned());
     }
@@ -39,6 +39,13 @@ pub fn parse(url: &str) -> Result<Config, String> {
     Ok(config)
 }
 
+/// A complaint without the name of an option that there is not: behind a question mark that is not written as
+/// `%3F` it is what follows of the password.
+fn quoteless(complaint: &str) -> &str {
+    const UNKNOWN: &str = "unknown option";
+    complaint.find(UNKNOWN).map_or(complaint, |at| &complaint[..at + UNKNOWN.len()])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +59,8 @@ mod tests {
             ("postgres://weir:secret@db", "no database"),
             ("postgres://weir:secret@db:port/weir", "cannot be read"),
             ("postgres://weir:secret@db/weir?sslmode=verify-full", "cannot be read"),
+            ("postgres://weir:top?secret@db/weir", "unknown option"),
+            ("postgres://weir:top?secret=1@db/weir", "unknown option"),
         ] {
             let said = parse(url).unwrap_err();
             assert!(said.contains(wrong) && !said.contains("secret"), "{url}: {said}");

@@ -21,6 +21,8 @@ use weir_proto::{Producer, Provenance, StageId};
 
 /// Bytes before a frame's stored bytes.
 pub(crate) const HEAD: usize = 72;
+/// The most bytes that LZ4 makes of one.
+const MOST_OF_A_BYTE: usize = 255;
 pub(crate) const MAGIC: &[u8; 4] = b"WFR1";
 const SEAL: u8 = 255;
 
@@ -82,6 +84,8 @@ impl FrameHead {
         if &b[..4] != MAGIC || u32_at(4) != crc32c::crc32c(&b[8..]) {
             return None;
         }
+        // No offset is beyond 64 bits.
+        u64_at(32).checked_add(u64::from(u32_at(20)))?;
         Some(FrameHead {
             partition: u32::from(u16_at(8)),
             codec: match b[10] {
@@ -151,10 +155,14 @@ impl FrameHead {
         if stored.len() != self.stored_len as usize || crc32c::crc32c(stored) != self.stored_crc {
             return None;
         }
-        match self.codec {
-            Codec::None => Some(stored.to_vec()),
-            Codec::Lz4 => lz4_flex::block::decompress(stored, self.batch_len as usize).ok(),
-        }
+        let len = self.batch_len as usize;
+        let batch = match self.codec {
+            Codec::None => stored.to_vec(),
+            // LZ4 makes no more of a byte; memory for what cannot be there is not asked for.
+            Codec::Lz4 if len / MOST_OF_A_BYTE > stored.len() => return None,
+            Codec::Lz4 => lz4_flex::block::decompress(stored, len).ok()?,
+        };
+        (batch.len() == len).then_some(batch)
     }
 }
 
@@ -195,5 +203,32 @@ impl Sealed {
     /// The batch is written: the compressed form is not needed any more.
     pub(crate) fn forget_compressed(&mut self) {
         self.compressed = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_believed_only_if_its_batch_can_be_as_it_says() {
+        let batch = super::super::NewBatch {
+            producer: Producer { stage: StageId::Deduct, partition: 3, generation: 1 },
+            first_seq: 7,
+            count: 2,
+            last: Provenance::default(),
+            bytes: vec![b'x'; 1000],
+        };
+        for codec in [Codec::None, Codec::Lz4] {
+            let sealed = Sealed::new(3, &batch, codec);
+            let (head, stored) = (sealed.head, sealed.stored(&batch.bytes));
+            assert_eq!(FrameHead::decode(&head.encode()), Some(head));
+            assert_eq!(head.open(stored).as_deref(), Some(&batch.bytes[..]));
+            for batch_len in [0, 999, 1001, u32::MAX] {
+                assert_eq!(FrameHead { batch_len, ..head }.open(stored), None, "{batch_len}");
+            }
+            let behind_the_end = FrameHead { base_offset: u64::MAX - 1, ..head };
+            assert_eq!(FrameHead::decode(&behind_the_end.encode()), None);
+        }
     }
 }

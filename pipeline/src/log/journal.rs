@@ -68,7 +68,7 @@ impl Journal {
         std::fs::create_dir_all(&dir).map_err(LogError::io("create", &dir))?;
         let mut segments = Vec::new();
         for id in segment::list(&dir)? {
-            segments.push(Segment::open(&dir, id, true)?);
+            segments.push(Segment::open(&dir, id, true)?.of_partitions(partitions as usize)?);
         }
         let ends = match segments.last_mut() {
             Some(last) => recover(last)?,
@@ -94,15 +94,17 @@ impl Journal {
     pub(crate) fn refresh(&self) -> Result<(), LogError> {
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         let known = segments.last().map(|s| s.id);
+        // Listed first: a segment that another one follows has all that it will ever have.
         let mut newer = segment::list(&self.dir)?;
         newer.retain(|id| known.is_none_or(|known| *id > known));
         if let Some(last) = segments.last_mut().filter(|_| !newer.is_empty()) {
-            // Nothing is added to it any more: a newer one was there before.
             extend(last)?;
             last.expect_end(last.len)?;
         }
         for id in newer {
-            segments.push(Segment::open(&self.dir, id, false)?);
+            let segment = Segment::open(&self.dir, id, false)?;
+            let partitions = segments.first().unwrap_or(&segment).bases.len();
+            segments.push(segment.of_partitions(partitions)?);
         }
         let Some(last) = segments.last_mut() else { return Ok(()) };
         extend(last)?;
@@ -361,11 +363,15 @@ impl Journal {
                 index
             }
         };
-        let (file, path) = (segment.file.clone(), segment.path.clone());
+        let (file, path, len) = (segment.file.clone(), segment.path.clone(), segment.len);
         if segments.iter().filter(|s| s.index.is_some()).count() > 2 * INDEXED_SEGMENTS {
             forget_old_indexes(&mut segments);
         }
         let rest = &index[p][index[p].partition_point(|e| e.head.end() <= offset)..];
+        if rest.is_empty() {
+            let problem = "records that should stand at its end are missing";
+            return Err(LogError::Damaged { path, position: len, problem });
+        }
         Ok(Some((file, path, rest[..rest.len().min(LOCATED)].to_vec())))
     }
 

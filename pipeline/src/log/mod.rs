@@ -5,7 +5,7 @@
 
 mod beside;
 mod embedded;
-mod frame;
+pub(crate) mod frame;
 mod journal;
 mod segment;
 

@@ -96,6 +96,15 @@ impl Segment {
         Ok(Segment { id, path, file, bases, len, is_torn: false, index: None })
     }
 
+    /// Refuses a segment that is of other partitions than the rest of its topic.
+    pub(crate) fn of_partitions(self, partitions: usize) -> Result<Self, LogError> {
+        if self.bases.len() == partitions {
+            return Ok(self);
+        }
+        let problem = "it has other partitions than its topic: it is a file of another data directory";
+        Err(LogError::Damaged { path: self.path, position: 0, problem })
+    }
+
     fn header_len(&self) -> u64 {
         24 + 8 * self.bases.len() as u64
     }
@@ -114,6 +123,11 @@ impl Segment {
         while let Some(head) = self.head_at(position, check)? {
             let Some(entries) = index.get_mut(head.partition as usize) else { break };
             if !head.is_seal {
+                let end = entries.last().map_or(self.bases[head.partition as usize], |e| e.head.end());
+                if head.base_offset != end {
+                    let problem = "a batch does not go on where the one before it ends";
+                    return Err(LogError::Damaged { path: self.path.clone(), position, problem });
+                }
                 entries.push(Entry { head, position });
             }
             position += head.frame_len();

@@ -11,6 +11,8 @@ use std::collections::HashMap;
 use weir_proto::Topic;
 
 const EXAMPLE: &str = r#"Example: --where 'advertiser_id == 36 && outcome == "refused"'"#;
+/// The longest expression, in bytes: one of many thousand parts would exhaust the stack.
+const MOST: usize = 4_096;
 const PROVENANCE: &str = "provenance";
 
 /// A filter that makes no sense.
@@ -24,6 +26,9 @@ pub enum FilterError {
         /// What is wrong.
         problem: String,
     },
+    /// It is too long.
+    #[error("--where has {0} bytes, and at most {MOST} are read. {EXAMPLE}")]
+    TooLong(usize),
     /// It asks for something that no record of the topic has.
     #[error("--where asks for {name}, which no record of {topic} has. There are {known} and {PROVENANCE}")]
     UnknownField {
@@ -58,6 +63,9 @@ pub struct Filter {
 impl Filter {
     /// Compiles an expression for the records of a topic.
     pub fn new(topic: Topic, source: &str) -> Result<Self, FilterError> {
+        if source.len() > MOST {
+            return Err(FilterError::TooLong(source.len()));
+        }
         let program = Program::compile(source).map_err(|errors| syntax(&errors))?;
         let known: Vec<Field> = fields(topic).into_iter().chain(TICK).collect();
         let names: Vec<String> = program.references().variables().into_iter().map(str::to_owned).collect();

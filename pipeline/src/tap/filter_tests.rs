@@ -82,3 +82,10 @@ fn what_depends_on_the_values_is_found_with_the_record() {
     assert!(!filter.accepts(&refusal()).unwrap());
     assert!(filter.accepts(&json!({ "advertiser_id": 1 })).is_err());
 }
+
+#[test]
+fn what_would_exhaust_the_stack_is_refused() {
+    for long in [format!("1{} > 0", "+1".repeat(20_000)), format!("provenance{}", ".offset".repeat(20_000))] {
+        assert!(refused(&long).starts_with(&format!("--where has {} bytes", long.len())));
+    }
+}

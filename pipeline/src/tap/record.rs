@@ -173,7 +173,7 @@ fn adjustment_fields(a: &Adjustment<'_>, published: u32) -> Map<String, Value> {
         "adjustment": a.kind.name(),
         "guid": a.guid.to_string(),
         "advertiser_id": a.advertiser_id,
-        "amount_nanos": Nanos(a.after.0 - a.before.0),
+        "amount_nanos": Nanos(a.after.0.saturating_sub(a.before.0)),
         "before_nanos": a.before,
         "after_nanos": a.after,
         "currency": a.currency,
