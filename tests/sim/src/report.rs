@@ -86,7 +86,7 @@ fn failing(args: &Args, seeds: &[u64], stops: bool, begin: impl Fn() + Sync) -> 
         for _ in 0..threads {
             scope.spawn(|| {
                 begin();
-                while !(stops && !failed.lock().unwrap().is_empty()) {
+                while !stops || failed.lock().unwrap().is_empty() {
                     let at = next.fetch_add(1, Ordering::Relaxed) as usize;
                     let Some(seed) = seeds.get(at).copied() else { break };
                     let outcome = run::run(&Options { seed, ..Options::default() });
