@@ -249,8 +249,9 @@ fn a_segment_of_other_partitions_is_an_error_that_names_the_file() {
     let [dir, other] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     for (dir, partitions) in [(&dir, 2), (&other, 1)] {
         let log = EmbeddedLog::open(dir.path(), partitions, options()).unwrap();
-        append(&log, 0, batch(0, 200));
-        append(&log, 0, batch(200, 1));
+        for n in 0..40 {
+            append(&log, 0, batch(n * 20, 20));
+        }
     }
     let strange = segments(other.path()).pop().unwrap();
     let place = segments(dir.path())[0].with_file_name(strange.file_name().unwrap());

@@ -8,6 +8,10 @@ use weir_pipeline::ledger::parse_url;
 const SECRET: &str = "pA55-w0rd!";
 
 fuzz_target!(|text: &str| {
+    // An input may have come to know it.
+    if text.contains(&SECRET[..4]) {
+        return;
+    }
     // The first question mark of the text stands for a password.
     let url = text.replacen('?', SECRET, 1);
     match parse_url(&url) {
