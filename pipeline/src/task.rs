@@ -124,6 +124,8 @@ impl Task {
         let start = Start { position: meta.position, marks: meta.marks.clone() };
         let input = LineReader::open(log.clone(), line, u32::from(task.partition), start);
         if meta.position > input.end() {
+            // A topic that cannot be read at all says so itself.
+            log.heads(input.topic(), u32::from(task.partition), u64::MAX)?;
             let (store, log, topic) = (meta.position, input.end(), input.topic());
             let file = input.newest_file();
             return Err(JobError::AheadOfLog { task, topic, store, log, file });
