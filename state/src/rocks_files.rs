@@ -3,7 +3,8 @@
 //!
 //! RocksDB takes a record whose length points beyond the end of the file for one that a crash cut off, and leaves
 //! it out with all that follows: one flipped bit there, and the store silently goes back to an earlier flush. Here
-//! every record must be whole. The layout is that of RocksDB's logs: blocks of 32 KiB; records of a masked crc32c
+//! every record must be whole. A write-ahead log may really end where a crash cut it off; there a record is
+//! taken for damaged if it would be whole with one other bit in its head. The layout is that of RocksDB's logs: blocks of 32 KiB; records of a masked crc32c
 //! u32 (of type and content), length u16, type u8 and content; less than 7 bytes at the end of a block are zero.
 
 use crate::error::StateError;
@@ -17,8 +18,18 @@ const HEAD: usize = 7;
 const LOOKS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Fails unless the MANIFEST of a store is whole. A directory without a store has none.
+/// Fails unless the MANIFEST of a store is whole, and its write-ahead logs end as they were written or cut off. A
+/// directory without a store has none.
 pub(crate) fn check(dir: &Path) -> Result<(), StateError> {
+    for path in files_of(dir, "log") {
+        let bytes = read(&path)?.unwrap_or_default();
+        if first_damaged(&bytes).is_some_and(|at| has_flipped_head(&bytes, at)) {
+            return Err(StateError::DamagedStore {
+                path,
+                problem: "the head of a record is not what was written",
+            });
+        }
+    }
     let current = dir.join("CURRENT");
     let Some(name) = read(&current)? else { return Ok(()) };
     let name = std::str::from_utf8(&name).ok().and_then(|name| name.strip_suffix('\n'));
@@ -84,26 +95,55 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
 }
 
 fn is_whole(bytes: &[u8]) -> bool {
-    bytes.chunks(BLOCK).all(is_whole_block)
+    first_damaged(bytes).is_none()
 }
 
-fn is_whole_block(mut block: &[u8]) -> bool {
-    let mut left = BLOCK;
-    while !block.is_empty() {
-        if left < HEAD {
-            return block.iter().all(|b| *b == 0);
+/// Where the first record stands that is not what was written.
+fn first_damaged(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while at < bytes.len() {
+        let rest = &bytes[at..block_end(bytes, at)];
+        let left = BLOCK - at % BLOCK;
+        if left < HEAD && rest.iter().all(|b| *b == 0) {
+            at += left;
+            continue;
         }
-        let Some((head, rest)) = block.split_first_chunk::<HEAD>() else { return false };
-        let crc = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
-        let length = usize::from(u16::from_le_bytes([head[4], head[5]]));
-        let Some((content, rest)) = rest.split_at_checked(length) else { return false };
-        if crc != masked(crc32c::crc32c_append(crc32c::crc32c(&head[6..]), content)) {
-            return false;
+        let length = rest.first_chunk().filter(|_| left >= HEAD).map(length_of);
+        match length.filter(|length| is_record(rest, *length)) {
+            Some(length) => at += HEAD + length,
+            None => return Some(at),
         }
-        left -= HEAD + length;
-        block = rest;
     }
-    true
+    None
+}
+
+/// Whether the record there is whole but for one bit of its head. RocksDB takes a wrong length or type for the end of
+/// the log.
+fn has_flipped_head(bytes: &[u8], at: usize) -> bool {
+    let mut rest = bytes[at..block_end(bytes, at)].to_vec();
+    let mut is_whole_with = |bit: usize| {
+        rest[bit / 8] ^= 1 << (bit % 8);
+        let is_whole = rest.first_chunk().is_some_and(|head| is_record(&rest, length_of(head)));
+        rest[bit / 8] ^= 1 << (bit % 8);
+        is_whole
+    };
+    bytes.len() >= at + HEAD && (0..8 * HEAD).any(&mut is_whole_with)
+}
+
+fn block_end(bytes: &[u8], at: usize) -> usize {
+    bytes.len().min((at / BLOCK + 1) * BLOCK)
+}
+
+fn length_of(head: &[u8; HEAD]) -> usize {
+    usize::from(u16::from_le_bytes([head[4], head[5]]))
+}
+
+/// Whether a record with a content of this length begins here.
+fn is_record(rest: &[u8], length: usize) -> bool {
+    let Some((head, rest)) = rest.split_first_chunk::<HEAD>() else { return false };
+    let crc = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+    let sum = |content| masked(crc32c::crc32c_append(crc32c::crc32c(&head[6..]), content));
+    rest.get(..length).is_some_and(|content| crc == sum(content))
 }
 
 fn masked(crc: u32) -> u32 {
@@ -114,6 +154,41 @@ fn masked(crc: u32) -> u32 {
 mod tests {
     use super::*;
     use crate::store::{Commit, Durability, Shared, Store};
+
+    #[test]
+    fn a_flipped_bit_of_a_write_ahead_log_is_found_and_a_torn_end_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, shared) = (folder.path().join("store"), Shared::new(1 << 20));
+        let store = Store::open(&dir, &shared).unwrap();
+        for number in 1..3u64 {
+            let mut commit = Commit::new(number);
+            commit.put(1, b"key", &number.to_le_bytes());
+            store.commit(commit, Durability::Process).unwrap();
+        }
+        drop(store);
+        let log = files_of(&dir, "log").into_iter().find(|p| fs::metadata(p).unwrap().len() > 0).unwrap();
+        let name = log.file_name().unwrap().to_str().unwrap();
+        let open = |bytes: &[u8]| {
+            let copy = folder.path().join("copy");
+            crate::remove_all(&copy).unwrap();
+            fs::create_dir(&copy).unwrap();
+            for entry in fs::read_dir(&dir).unwrap() {
+                let from = entry.unwrap().path();
+                fs::copy(&from, copy.join(from.file_name().unwrap())).unwrap();
+            }
+            fs::write(copy.join(name), bytes).unwrap();
+            Store::open(&copy, &shared).map(|s| s.get(1, b"key").unwrap().map(|value| value[0]))
+        };
+        let bytes = fs::read(&log).unwrap();
+        for bit in 0..8 * bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let error = open(&damaged).unwrap_err();
+            assert!(error.is_damage() && error.to_string().contains(name), "{bit}: {error}");
+        }
+        assert_eq!(open(&bytes).unwrap(), Some(2));
+        assert_eq!(open(&bytes[..bytes.len() - 3]).unwrap(), Some(1), "what a crash cut off was never there");
+    }
 
     #[test]
     fn every_flipped_bit_is_found() {
