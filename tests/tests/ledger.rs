@@ -107,7 +107,7 @@ fn the_database_guards_itself(server: &Postgres) {
         let said = server.refusal(&format!("{other}{unbalanced}"));
         assert!(said.contains("23514") && said.contains("not balanced"), "{unbalanced}: {said}");
     }
-    let extra = "INSERT INTO weir.postings SELECT id, 'cash', 1, currency FROM weir.entries LIMIT 1";
+    let extra = "INSERT INTO weir.postings SELECT id, 'cash', 1, currency FROM weir.entries WHERE kind = 'click' LIMIT 1";
     for extra in [extra, "INSERT INTO weir.postings VALUES ('charges/9/0/0', 'cash', 1, 'USD')"] {
         assert!(server.refusal(extra).contains("together with their entry"));
     }
