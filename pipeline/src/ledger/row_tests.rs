@@ -63,8 +63,10 @@ fn money_goes_the_way_it_goes() {
     let legs = |kind, outcome, amount| columns(&charge(kind, outcome, amount), None)[16..].join(" ");
     for kind in EntryKind::ALL {
         let other = match kind {
-            EntryKind::Opening | EntryKind::TopUp | EntryKind::Withdrawal => "cash",
-            _ => "revenue",
+            EntryKind::Click | EntryKind::Impression | EntryKind::Action | EntryKind::Sale => "revenue",
+            EntryKind::SaleReversal | EntryKind::Period => "revenue",
+            EntryKind::Refund | EntryKind::Reversal => "revenue",
+            _ => "cash",
         };
         assert_eq!(legs(kind, Outcome::Charged, 5), format!("advertiser:36 {other}"));
         assert_eq!(legs(kind, Outcome::Charged, -5), format!("{other} advertiser:36"));

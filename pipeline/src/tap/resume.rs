@@ -66,6 +66,7 @@ pub enum ResumeError {
 
 /// Of what a tap is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Origin {
     topic: TopicId,
     data_dir: PathBuf,
@@ -74,12 +75,14 @@ struct Origin {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Position {
     origin: Origin,
     next: BTreeMap<u32, u64>,
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Saved {
     version: u32,
     crc32c: u32,
