@@ -10,7 +10,6 @@ use super::segment::{self, Entry, Index, Segment};
 use super::{Appended, Fetched, LogError, LoggedBatch, NewBatch};
 use rustix::fs::Advice;
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,7 +97,7 @@ impl Journal {
         let mut newer = segment::list(&self.dir)?;
         newer.retain(|id| known.is_none_or(|known| *id > known));
         if let Some(last) = segments.last_mut().filter(|_| !newer.is_empty()) {
-            extend(last)?;
+            last.extend()?;
             last.expect_end(last.len)?;
         }
         for id in newer {
@@ -107,7 +106,7 @@ impl Journal {
             segments.push(segment.of_partitions(partitions)?);
         }
         let Some(last) = segments.last_mut() else { return Ok(()) };
-        extend(last)?;
+        last.extend()?;
         let index = last.index.clone().unwrap_or_default();
         for (watermark, end) in self.watermarks.iter().zip(ends_of(&last.bases, &index)) {
             watermark.store(end, Ordering::Release);
@@ -190,7 +189,7 @@ impl Journal {
         if !active.is_sealed()? {
             let seal = FrameHead::seal().encode();
             let write = || {
-                let end = write_all_at(&active.file, &[&seal], active.len)?;
+                let end = segment::write_all_at(&active.file, &[&seal], active.len)?;
                 active.file.sync_data().map(|()| end)
             };
             active.len =
@@ -234,7 +233,7 @@ impl Journal {
             .zip(&heads)
             .flat_map(|(p, head)| [&head[..], p.sealed.stored(&p.batch.bytes)])
             .collect();
-        let end = failpoints::io("journal.write", || write_all_at(&file, &slices, start))
+        let end = failpoints::io("journal.write", || segment::write_all_at(&file, &slices, start))
             .map_err(LogError::io("write", &path))?;
         failpoints::io("journal.fsync", || file.sync_data()).map_err(LogError::io("sync", &path))?;
         // Its readers find it in the tail; it need not fill the page cache. Only advice: no error counts.
@@ -454,23 +453,6 @@ fn recover(last: &mut Segment) -> Result<Vec<u64>, LogError> {
     Ok(ends)
 }
 
-/// Takes in frames that were added to a segment since it was scanned.
-fn extend(segment: &mut Segment) -> Result<(), LogError> {
-    let known = segment.len;
-    segment.len = segment.file_len()?;
-    match segment.index.take() {
-        None => {
-            let (index, end) = segment.scan(true)?;
-            (segment.index, segment.len) = (Some(Arc::new(index)), end);
-        }
-        Some(mut index) => {
-            segment.len = segment.scan_from(known, true, Arc::make_mut(&mut index))?;
-            segment.index = Some(index);
-        }
-    }
-    Ok(())
-}
-
 fn ends_of(bases: &[u64], index: &Index) -> Vec<u64> {
     bases.iter().zip(index).map(|(base, entries)| entries.last().map_or(*base, |e| e.head.end())).collect()
 }
@@ -478,24 +460,4 @@ fn ends_of(bases: &[u64], index: &Index) -> Vec<u64> {
 fn forget_old_indexes(segments: &mut [Segment]) {
     let old = segments.len().saturating_sub(INDEXED_SEGMENTS);
     segments[..old].iter_mut().for_each(|s| s.index = None);
-}
-
-/// Writes all slices, one after the other, from a position on; where they end.
-fn write_all_at(file: &std::fs::File, slices: &[&[u8]], start: u64) -> std::io::Result<u64> {
-    use std::io::{Seek, SeekFrom, Write};
-    let mut file = file;
-    file.seek(SeekFrom::Start(start))?;
-    for chunk in slices.chunks(512) {
-        let mut io: Vec<IoSlice<'_>> = chunk.iter().map(|s| IoSlice::new(s)).collect();
-        let mut rest = &mut io[..];
-        IoSlice::advance_slices(&mut rest, 0);
-        while !rest.is_empty() {
-            let n = file.write_vectored(rest)?;
-            if n == 0 {
-                return Err(std::io::ErrorKind::WriteZero.into());
-            }
-            IoSlice::advance_slices(&mut rest, n);
-        }
-    }
-    Ok(start + slices.iter().map(|s| s.len() as u64).sum::<u64>())
 }

@@ -109,6 +109,23 @@ impl Segment {
         24 + 8 * self.bases.len() as u64
     }
 
+    /// Takes in frames that were added to a segment since it was scanned.
+    pub(crate) fn extend(&mut self) -> Result<(), LogError> {
+        let known = self.len;
+        self.len = self.file_len()?;
+        match self.index.take() {
+            None => {
+                let (index, end) = self.scan(true)?;
+                (self.index, self.len) = (Some(Arc::new(index)), end);
+            }
+            Some(mut index) => {
+                self.len = self.scan_from(known, true, Arc::make_mut(&mut index))?;
+                self.index = Some(index);
+            }
+        }
+        Ok(())
+    }
+
     /// Reads all heads, and with `check` all stored bytes too. The index, and where the last whole
     /// frame ends.
     pub(crate) fn scan(&self, check: bool) -> Result<(Index, u64), LogError> {
@@ -234,4 +251,24 @@ fn encode_header(id: u64, bases: &[u64]) -> Vec<u8> {
 fn open(path: &Path, writable: bool) -> Result<Arc<File>, LogError> {
     let file = OpenOptions::new().read(true).write(writable).open(path);
     file.map(Arc::new).map_err(LogError::io("open", path))
+}
+
+/// Writes all slices, one after the other, from a position on; where they end.
+pub(crate) fn write_all_at(file: &std::fs::File, slices: &[&[u8]], start: u64) -> std::io::Result<u64> {
+    use std::io::{IoSlice, Seek, SeekFrom, Write};
+    let mut file = file;
+    file.seek(SeekFrom::Start(start))?;
+    for chunk in slices.chunks(512) {
+        let mut io: Vec<IoSlice<'_>> = chunk.iter().map(|s| IoSlice::new(s)).collect();
+        let mut rest = &mut io[..];
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            let n = file.write_vectored(rest)?;
+            if n == 0 {
+                return Err(std::io::ErrorKind::WriteZero.into());
+            }
+            IoSlice::advance_slices(&mut rest, n);
+        }
+    }
+    Ok(start + slices.iter().map(|s| s.len() as u64).sum::<u64>())
 }
