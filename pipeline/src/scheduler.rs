@@ -83,15 +83,22 @@ impl State {
 /// Runs tasks on threads.
 pub struct Scheduler {
     state: Mutex<State>,
+    /// Something may have become possible.
     changed: Condvar,
+    /// A checkpoint is due.
+    due: Condvar,
     stop: AtomicBool,
 }
 
 impl Scheduler {
     /// A scheduler of these tasks.
     pub fn new(tasks: Vec<Box<dyn Work>>) -> Self {
-        let scheduler =
-            Scheduler { state: Mutex::default(), changed: Condvar::new(), stop: AtomicBool::new(false) };
+        let scheduler = Scheduler {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            due: Condvar::new(),
+            stop: AtomicBool::new(false),
+        };
         scheduler.add(tasks, false);
         scheduler
     }
@@ -145,6 +152,7 @@ impl Scheduler {
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.wake();
+        self.due.notify_all();
     }
 
     /// Whether it was told to end.
@@ -190,17 +198,22 @@ impl Scheduler {
         let mut state = self.state();
         while !self.stop.load(Ordering::Acquire) {
             let Some((at, need)) = pick(&mut state, checkpoints) else {
-                state = self.changed.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner).0;
+                let awaited = if checkpoints { &self.due } else { &self.changed };
+                state = awaited.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner).0;
                 continue;
             };
             let id = state.tasks[at].id;
             let Some(mut task) = state.tasks[at].task.take() else { continue };
             drop(state);
             let result = timed(&mut *task, need);
+            let is_due = task.need() == Need::Checkpoint;
             state = self.state();
             // Others may have come and gone since; those that a thread holds stay.
             if let Some(slot) = state.tasks.iter_mut().find(|s| s.id == id) {
                 slot.task = Some(task);
+            }
+            if is_due {
+                self.due.notify_one();
             }
             self.changed.notify_one();
             state = self.follow_up(state, id, result);
