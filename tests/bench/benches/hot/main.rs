@@ -20,5 +20,13 @@ static TRAFFIC: LazyLock<Traffic> = LazyLock::new(|| Traffic::generate(TURNS));
 static RAW: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| TRAFFIC.raw());
 
 fn main() {
+    keep_freed_memory();
     divan::main();
+}
+
+#[allow(unsafe_code)] // as in the product
+fn keep_freed_memory() {
+    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    // SAFETY: sets an integer inside the allocator; no other thread runs yet.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
 }
