@@ -30,15 +30,8 @@ warm_up() {
   sync
 }
 
-# Bills the log in a new data directory, $DATA.
+# Bills the log with a binary, in $DATA.
 run_job() {
-  DATA=$(mktemp --directory "$BENCH/run.XXXXXX")
-  trap 'rm -rf "$DATA"' EXIT
-  warm_up
-  run_in_data "$1"
-}
-
-run_in_data() {
   /usr/bin/time --verbose --output="$BENCH/time.txt" \
     "$1" run --input "$LOG"/events-*.ndjson --accounts "$LOG/accounts.csv" \
     --data-dir "$DATA" --partitions "$PARTITIONS" --until-end --summary json >"$BENCH/summary.json"

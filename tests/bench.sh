@@ -59,6 +59,9 @@ resolve_base() {
 # Runs a binary once and keeps what was measured in a file.
 run_once() {
   say "Billing them with $2, run $3"
+  DATA=$(mktemp --directory "$BENCH/run.XXXXXX")
+  trap 'rm -rf "$DATA"' EXIT
+  warm_up
   run_job "$1"
   collect_result >"$RESULT-$2-$3.json"
   rm -rf "$DATA"
