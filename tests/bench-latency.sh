@@ -86,8 +86,8 @@ main() {
   local format=${1:-} results share
   [[ -z $format || $format == --json ]] ||
     die 'usage: [RATE=events/s] [SHARES="20 50 80"] [SECONDS_EACH=30] tests/bench-latency.sh [--json]'
-  build_weir
-  step cargo build --release --locked -p weir-bench --bin weir-latency
+  prepare_build
+  step cargo build --release --locked --bin weir --bin weir-latency
   prepare_bench
   results=$BENCH/results/latency-$(date --utc +%Y%m%dT%H%M%SZ).json
   BENCH=$(mktemp --directory "$(cache_dir)/bench-latency.XXXXXX")
