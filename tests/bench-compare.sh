@@ -65,18 +65,33 @@ check_sides() {
   [[ $same == true ]] || say "The baseline was measured on another machine: only its proportions say something."
 }
 
-# Builds a revision and keeps its binary. What was built of other crates, RocksDB above all, is built once for
-# all revisions.
+# A target directory for other revisions, with what was built of other crates already, RocksDB above all. They
+# must not share that of this tree: Cargo cannot tell two checkouts of one crate apart and would take the
+# binary of the one for the other's.
+prepare_base_target() {
+  local from=$CARGO_TARGET_DIR/release to=$BENCH/target/release
+  [[ -e $to || ! -e $from/deps ]] && return
+  say "Copying what was built of other crates into $BENCH/target"
+  mkdir -p "$to.new/deps"
+  cp -a "$from/build" "$from/.fingerprint" "$to.new"
+  find "$from/deps" -name 'lib*' ! -name '*weir*' -exec cp -a --target-directory "$to.new/deps" {} +
+  find "$to.new" -name '*weir*' -prune -exec rm -rf {} +
+  mv "$to.new" "$to"
+}
+
+# Builds a revision and keeps its binary.
 build_revision() {
   local commit=$1 tree=$BENCH/tree
   BASE_WEIR=$BENCH/binaries/$commit
   [[ -e $BASE_WEIR ]] && return
+  prepare_base_target
   say "Building $(git log -1 --format='%h %s' "$commit")"
   rm -rf "$tree"
   mkdir -p "$tree" "$BENCH/binaries"
-  # As an archive, which leaves nothing in the repository when this is interrupted.
-  git archive "$commit" | tar --extract --directory "$tree"
-  (cd "$tree" && cargo build --release --locked --bin weir) >&2
-  cp "$CARGO_TARGET_DIR/release/weir" "$BASE_WEIR"
+  # As an archive, which leaves nothing in the repository when this is interrupted. Its files are new ones, so
+  # that Cargo does not take what it built of another revision for theirs.
+  git archive "$commit" | tar --extract --touch --directory "$tree"
+  (cd "$tree" && CARGO_TARGET_DIR=$BENCH/target cargo build --release --locked --bin weir) >&2
+  cp "$BENCH/target/release/weir" "$BASE_WEIR"
   rm -rf "$tree"
 }
