@@ -74,7 +74,7 @@ prepare_base_target() {
   say "Copying what was built of other crates into $BENCH/target"
   mkdir -p "$to.new/deps"
   cp -a "$from/build" "$from/.fingerprint" "$to.new"
-  find "$from/deps" -name 'lib*' ! -name '*weir*' -exec cp -a --target-directory "$to.new/deps" {} +
+  find "$from/deps" -maxdepth 1 -type f -name 'lib*' ! -name '*weir*' -exec cp -a --target-directory "$to.new/deps" {} +
   find "$to.new" -name '*weir*' -prune -exec rm -rf {} +
   mv "$to.new" "$to"
 }
