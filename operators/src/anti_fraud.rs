@@ -80,7 +80,7 @@ impl AntiFraud {
         minute: Minute,
     ) -> Result<Option<DropReason>, StateError> {
         let rules = &self.rules;
-        let user = user_key(event.user_id());
+        let user = user_key(event.user_bytes());
         let tenth = ((event.event_time_ms() % Minute::MILLIS) / TEN_SECONDS_MS) as usize;
         let key = pair_key(&user, event.ad_id());
         let mut counted = false;

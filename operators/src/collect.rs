@@ -10,6 +10,7 @@ use crate::partition;
 use crate::rules::Rules;
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::ops::Deref;
 use weir_proto::{
     Billing, Currency, DropReason, Dropped, EventKind, Guid, Minute, NewEvent, Origin, StageId, ip_key,
 };
@@ -20,20 +21,32 @@ pub const MAX_LINE: usize = 1 << 20;
 /// How deeply the values of a line may be nested.
 const MAX_DEPTH: usize = 32;
 
+/// A text of a line, which is not copied unless it has escapes. (An `Option<Cow>` would always be copied.)
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A line as ad front ends log it. Unknown fields are ignored.
 #[derive(Deserialize)]
 struct Line<'a> {
     #[serde(borrow)]
-    guid: Option<Cow<'a, str>>,
+    guid: Option<Text<'a>>,
     event_time_ms: u64,
     #[serde(borrow)]
     kind: Cow<'a, str>,
     #[serde(borrow)]
-    user_id: Option<Cow<'a, str>>,
+    user_id: Option<Text<'a>>,
     #[serde(borrow)]
-    ip: Option<Cow<'a, str>>,
+    ip: Option<Text<'a>>,
     #[serde(borrow)]
-    ua: Option<Cow<'a, str>>,
+    ua: Option<Text<'a>>,
     ad_id: u64,
     campaign_id: u64,
     advertiser_id: u64,
@@ -47,28 +60,28 @@ struct Line<'a> {
     app_version: Cow<'a, str>,
     bid_micros: Option<u64>,
     #[serde(borrow)]
-    billing: Option<Cow<'a, str>>,
+    billing: Option<Text<'a>>,
     /// The currency of its amounts; that of the account if missing.
     #[serde(borrow)]
-    currency: Option<Cow<'a, str>>,
+    currency: Option<Text<'a>>,
     /// Of an action or a sale: the click that it comes from.
     #[serde(borrow)]
-    click_guid: Option<Cow<'a, str>>,
+    click_guid: Option<Text<'a>>,
     /// Of a reversal: the sale that it reverses.
     #[serde(borrow)]
-    sale_guid: Option<Cow<'a, str>>,
+    sale_guid: Option<Text<'a>>,
     /// Of a sale, or of the part of it that is reversed.
     #[serde(default)]
     sale_micros: u64,
     /// Of an OpenRTB notice.
     #[serde(borrow)]
-    bid_id: Option<Cow<'a, str>>,
+    bid_id: Option<Text<'a>>,
     #[serde(borrow)]
-    imp_id: Option<Cow<'a, str>>,
+    imp_id: Option<Text<'a>>,
     #[serde(borrow)]
-    auction_price: Option<Cow<'a, str>>,
+    auction_price: Option<Text<'a>>,
     #[serde(borrow)]
-    auction_multiplier: Option<Cow<'a, str>>,
+    auction_multiplier: Option<Text<'a>>,
     #[serde(skip)]
     is_notice: bool,
 }
@@ -258,8 +271,8 @@ impl<'a> Line<'a> {
         }
         // Two pairs of ids must never read alike.
         let bid = bid.replace('%', "%25").replace(':', "%3A");
-        self.guid = Some(Cow::Owned(format!("burl:{bid}:{imp}")));
-        self.billing = Some(Cow::Borrowed(Billing::Cpm.name()));
+        self.guid = Some(Text(Cow::Owned(format!("burl:{bid}:{imp}"))));
+        self.billing = Some(Text(Cow::Borrowed(Billing::Cpm.name())));
         self.is_notice = true;
         Ok(())
     }
@@ -295,7 +308,7 @@ impl<'a> Line<'a> {
     fn of_user<'b>(
         &'b self,
         name: &str,
-        value: &'b Option<Cow<'a, str>>,
+        value: &'b Option<Text<'a>>,
         or: &'b str,
     ) -> Result<&'b str, Bad> {
         let reported =
@@ -360,6 +373,6 @@ fn missing(name: &str) -> Bad {
     malformed(format!("missing field `{name}`"))
 }
 
-fn required<'b>(name: &str, value: &'b Option<Cow<'_, str>>) -> Result<&'b str, Bad> {
+fn required<'b>(name: &str, value: &'b Option<Text<'_>>) -> Result<&'b str, Bad> {
     value.as_deref().ok_or_else(|| missing(name))
 }

@@ -6,7 +6,7 @@
 //! into batches, and two tasks that appended the same records at the same places have the same digest.
 
 use crate::partition;
-use weir_proto::{BatchBuilder, Charge, DropReason, Dropped, Event, Minute, Outcome, Producer};
+use weir_proto::{BatchBuilder, Buffer, Charge, DropReason, Dropped, Event, Minute, Outcome, Producer};
 use weir_proto::{Provenance, Record};
 use weir_state::{OutputMeta, Tally, TaskMeta};
 use xxhash_rust::xxh3::xxh3_128;
@@ -32,7 +32,7 @@ pub struct OutBatch {
     /// The provenance of the last record.
     pub last: Provenance,
     /// The batch.
-    pub bytes: Vec<u8>,
+    pub bytes: Buffer,
 }
 
 struct Output {

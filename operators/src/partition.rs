@@ -10,7 +10,7 @@ pub fn by_ip(ip: &[u8; 16], partitions: u32) -> u32 {
 
 /// Of `clean`.
 pub fn by_user(event: &Event<'_>, partitions: u32) -> u32 {
-    route_bytes(event.user_id().as_bytes(), partitions)
+    route_bytes(event.user_bytes(), partitions)
 }
 
 /// Of `judged` and `charges`.

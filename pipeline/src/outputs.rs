@@ -16,7 +16,7 @@ pub struct Outputs {
     standing: Vec<Vec<u64>>,
 }
 
-/// What must be durable before a turn may be committed, per topic.
+/// What must be durable before turns may be committed, per topic.
 #[derive(Clone, Debug, Default)]
 pub struct Tickets(Vec<(TopicId, u64)>);
 
@@ -24,6 +24,11 @@ impl Tickets {
     /// Whether all of it is durable.
     pub fn are_durable(&self, log: &dyn Log) -> bool {
         self.0.iter().all(|(topic, ticket)| log.is_durable(*topic, *ticket))
+    }
+
+    /// Adds what must be durable for something else.
+    pub fn merge(&mut self, other: Tickets) {
+        other.0.into_iter().for_each(|(topic, ticket)| self.raise(topic, ticket));
     }
 
     pub(crate) fn raise(&mut self, topic: TopicId, ticket: u64) {

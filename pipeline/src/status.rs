@@ -14,6 +14,8 @@ pub struct TaskStatus {
     /// Whether it reads a topic.
     reads: bool,
     position: AtomicU64,
+    /// Behind the newest record read, which need not be committed.
+    read_to: AtomicU64,
     /// The lowest input offset below the position that is unfinished; `u64::MAX` if there is none.
     unfinished: AtomicU64,
     end: AtomicU64,
@@ -32,6 +34,7 @@ impl TaskStatus {
             task: meta.task,
             reads: end.is_some(),
             position: AtomicU64::new(0),
+            read_to: AtomicU64::new(0),
             unfinished: AtomicU64::new(u64::MAX),
             end: AtomicU64::new(end.unwrap_or(0)),
             last_tick: AtomicU64::new(0),
@@ -67,6 +70,12 @@ impl TaskStatus {
         self.end().map_or(0, |end| end - self.position())
     }
 
+    /// Durable input records not read yet.
+    pub fn backlog(&self) -> u64 {
+        let read_to = self.read_to.load(Ordering::Acquire);
+        self.end().map_or(0, |end| end.saturating_sub(read_to.max(self.position())))
+    }
+
     /// The minute of the newest checkpoint, 0 if it has none yet.
     pub fn checkpoint(&self) -> Minute {
         Minute(self.checkpointed.load(Ordering::Acquire) as u32)
@@ -95,6 +104,10 @@ impl TaskStatus {
     /// What became of its records, as of the newest commit of this process.
     pub fn tally(&self) -> Tally {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn read_to(&self, position: u64) {
+        self.read_to.store(position, Ordering::Release);
     }
 
     pub(crate) fn sees(&self, end: u64) {
@@ -141,9 +154,14 @@ impl Live {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Records that wait.
+    /// Records that are not committed.
     pub fn lag(&self) -> u64 {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|s| s.lag()).sum()
+    }
+
+    /// Records that nobody has read.
+    pub fn backlog(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|s| s.backlog()).sum()
     }
 }
 

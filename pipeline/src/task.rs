@@ -1,8 +1,10 @@
 //! The task loop: one stage on one input partition, in one generation.
 //!
-//! A turn reads a stretch of the input, folds it, and appends the outputs. Once those are durable
-//! the turn is committed: state, next input position, provenance marks, end offsets and digest in
-//! one write batch. A tick ends its turn; its checkpoint is taken right after the commit.
+//! A turn reads a stretch of the input, folds it, and appends the outputs. Turns are committed together
+//! once all their outputs are durable: state, next input position, provenance marks, end offsets and digest
+//! in one write batch. That is done when there is nothing more to read, after many records, and at a tick,
+//! which ends its turn and has its checkpoint taken right after the commit. What several turns change is so
+//! written once.
 
 use crate::error::JobError;
 use crate::flow::{Shared, Stage};
@@ -22,6 +24,9 @@ use weir_state::{CheckpointDir, Commit, Durability, Store, TaskMeta, Unfinished}
 
 /// Records of a turn, at most.
 const MAX_RECORDS: u64 = 16_384;
+/// Records behind which the turns so far are committed although there is more to read: about as many, at
+/// most, are folded again after a crash between two checkpoints.
+const COMMIT_EVERY: u64 = 65_536;
 
 /// What becomes of the state at a tick.
 #[derive(Clone)]
@@ -82,6 +87,14 @@ impl Copying {
     }
 }
 
+/// Turns that are not committed.
+#[derive(Default)]
+struct Uncommitted {
+    /// What must be durable before they are.
+    tickets: Tickets,
+    records: u64,
+}
+
 /// A task that folds a topic's partition.
 pub struct Task {
     input: LineReader,
@@ -91,8 +104,9 @@ pub struct Task {
     outputs: Outputs,
     meta: TaskMeta,
     log: Arc<dyn Log>,
-    /// Set while a turn's outputs are not known to be durable.
-    uncommitted: Option<Tickets>,
+    uncommitted: Option<Uncommitted>,
+    /// Bytes of the newest commit: the next one will likely be about as large.
+    likely: usize,
     /// What there was to read when the last turn found nothing.
     exhausted: Option<u64>,
     at_tick: AtTick,
@@ -142,6 +156,7 @@ impl Task {
             log,
             copying: Arc::default(),
             uncommitted: None,
+            likely: 0,
             exhausted: None,
             at_tick,
             ends_at,
@@ -176,7 +191,11 @@ impl Task {
             self.meta.position = self.input.end();
         }
         let batches = self.outbox.take();
-        self.uncommitted = Some(self.outputs.append(batches, &mut self.meta)?);
+        let tickets = self.outputs.append(batches, &mut self.meta)?;
+        let uncommitted = self.uncommitted.get_or_insert_default();
+        uncommitted.tickets.merge(tickets);
+        uncommitted.records += taken;
+        self.status.read_to(self.meta.position);
         Ok(())
     }
 
@@ -202,7 +221,7 @@ impl Task {
     fn commit(&mut self) -> Result<(), JobError> {
         self.meta.commits += 1;
         self.outbox.save(&mut self.meta);
-        let mut commit = Commit::new(self.meta.commits);
+        let mut commit = Commit::with_room(self.meta.commits, self.likely);
         self.operator.stage(&self.store, &mut commit)?;
         #[cfg(feature = "sabotage")]
         if sabotage::is(Sabotage::NonAtomicCommit) {
@@ -210,6 +229,7 @@ impl Task {
             self.store.commit(state, Durability::FromLog)?;
         }
         commit.put_meta(&self.meta);
+        self.likely = commit.size();
         self.store.commit_as("task.commit", commit, Durability::FromLog)?;
         self.uncommitted = None;
         self.checkpoint_due = self.meta.at_tick;
@@ -232,6 +252,14 @@ impl Task {
         }))
     }
 
+    /// How much there is to read, if anything.
+    fn unread(&self) -> Option<u64> {
+        let end = self.input.end();
+        self.status.sees(end);
+        let is_exhausted = self.exhausted.is_some_and(|news| news == self.input.news());
+        (!is_exhausted && !self.has_ended()).then(|| end.saturating_sub(self.meta.position).max(1))
+    }
+
     /// Whether the generation has ended here: another one goes on from this tick.
     fn has_ended(&self) -> bool {
         let at = Minute(self.ends_at.load(Ordering::Acquire));
@@ -241,21 +269,14 @@ impl Task {
 
 impl Work for Task {
     fn need(&self) -> Need {
+        let more = self.unread();
         match &self.uncommitted {
-            Some(tickets) if !are_appended(tickets, &*self.log) => return Need::Nothing,
-            Some(_) if self.copying.holds_up() => return Need::Nothing,
-            Some(_) => return Need::Commit,
-            None if self.checkpoint_due => return Need::Checkpoint,
-            None => {}
-        }
-        if self.has_ended() {
-            return Need::Nothing;
-        }
-        let end = self.input.end();
-        self.status.sees(end);
-        match self.exhausted {
-            Some(news) if news == self.input.news() => Need::Nothing,
-            _ => Need::Turn(end.saturating_sub(self.meta.position).max(1)),
+            Some(turns) if self.meta.at_tick || turns.records >= COMMIT_EVERY || more.is_none() => {
+                let may_commit = are_appended(&turns.tickets, &*self.log) && !self.copying.holds_up();
+                if may_commit { Need::Commit } else { Need::Nothing }
+            }
+            None if self.checkpoint_due => Need::Checkpoint,
+            _ => more.map_or(Need::Nothing, Need::Turn),
         }
     }
 

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use weir_pipeline::log::{Codec, EmbeddedLog, Log, LogError, LogOptions, NewBatch, TopicReader};
+use weir_pipeline::log::{EmbeddedLog, Log, LogError, LogOptions, NewBatch, TopicReader};
 use weir_proto::{Batch, BatchBuilder, Producer, Provenance, StageId, Topic, TopicId};
 
 const TOPIC: TopicId = TopicId { topic: Topic::Clean, generation: 1 };
@@ -13,7 +13,7 @@ const TOPIC: TopicId = TopicId { topic: Topic::Clean, generation: 1 };
 const SEAL: usize = 72;
 
 fn options() -> LogOptions {
-    LogOptions { sync_interval: Duration::ZERO, segment_bytes: 4_000, tail_bytes: 2_000, codec: Codec::Lz4 }
+    LogOptions { sync_interval: Duration::ZERO, segment_bytes: 4_000, tail_bytes: 2_000, ..LogOptions::default() }
 }
 
 fn producer() -> Producer {

@@ -12,6 +12,7 @@
 //! What else belongs to a batch (producer, running number of its first record, count, checksum) is
 //! in the frame of the log that holds it.
 
+use crate::buffer::Buffer;
 use crate::provenance::Provenance;
 
 /// A batch's bytes do not have the layout above.
@@ -28,11 +29,16 @@ pub struct BatchBuilder {
     body: Vec<u8>,
     count: u32,
     last: Provenance,
+    /// Bytes of the batch before: this one will likely be about as long.
+    likely: usize,
 }
 
 impl BatchBuilder {
     /// Adds a record, given in parts, and returns its bytes as they stand in the batch.
     pub fn push(&mut self, provenance: Provenance, parts: &[&[u8]]) -> &[u8] {
+        if self.count == 0 {
+            self.body = Buffer::with_room(self.likely);
+        }
         let start = self.body.len();
         parts.iter().for_each(|p| self.body.extend_from_slice(p));
         let before = if self.count == 0 { 0 } else { self.last.position };
@@ -55,14 +61,13 @@ impl BatchBuilder {
     }
 
     /// The batch's bytes; the builder starts anew.
-    pub fn take(&mut self) -> Vec<u8> {
+    pub fn take(&mut self) -> Buffer {
         self.body.extend_from_slice(&self.head);
         self.body.extend_from_slice(&(self.head.len() as u32).to_le_bytes());
         self.head.clear();
         self.count = 0;
-        // The next batch will likely be about as long.
-        let next = Vec::with_capacity(self.body.len());
-        std::mem::replace(&mut self.body, next)
+        self.likely = self.body.len();
+        std::mem::take(&mut self.body).into()
     }
 }
 

@@ -226,10 +226,14 @@ impl<'a> Event<'a> {
     }
 
     fn string(&self, which: usize) -> &'a str {
+        text(self.string_bytes(which))
+    }
+
+    fn string_bytes(&self, which: usize) -> &'a [u8] {
         let before: usize = self.0[USER..which].iter().map(|n| usize::from(*n)).sum();
         let currency = if self.0[1] & CURRENCY != 0 { 3 } else { 0 };
         let start = self.behind_ip() + self.origin_len() + currency + before;
-        text(&self.0[start..start + usize::from(self.0[which])])
+        &self.0[start..start + usize::from(self.0[which])]
     }
 
     /// The event's id.
@@ -273,6 +277,11 @@ impl<'a> Event<'a> {
     /// The user.
     pub fn user_id(&self) -> &'a str {
         self.string(USER)
+    }
+
+    /// The user, to be hashed.
+    pub fn user_bytes(&self) -> &'a [u8] {
+        self.string_bytes(USER)
     }
 
     /// The address of the client.

@@ -88,8 +88,8 @@ impl fmt::Display for Guid<'_> {
 
 /// The key under which a user's counters are kept: XXH3-128 of the user id. Two users would share
 /// counters only if their 128-bit hashes met.
-pub fn user_key(user_id: &str) -> [u8; 16] {
-    xxh3_128(user_id.as_bytes()).to_le_bytes()
+pub fn user_key(user_id: &[u8]) -> [u8; 16] {
+    xxh3_128(user_id).to_le_bytes()
 }
 
 /// An address as 16 bytes, IPv4 mapped into IPv6 (RFC 4291, 2.5.5.2).

@@ -6,6 +6,7 @@
 mod adjustment;
 mod amount;
 mod batch;
+mod buffer;
 mod bytes;
 mod charge;
 mod command;
@@ -24,6 +25,7 @@ mod time;
 pub use adjustment::{Adjustment, AdjustmentKind, ChargeRef};
 pub use amount::{Amount, Own, Reckon, Tender};
 pub use batch::{Batch, BatchBuilder, BatchCursor, BatchError, BatchRecord};
+pub use buffer::Buffer;
 pub use charge::{Charge, Crossings, EntryKind, Outcome, RefuseReason};
 pub use command::{Answer, Command};
 pub use dropped::{DropReason, Dropped};

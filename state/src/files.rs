@@ -3,14 +3,17 @@
 //! RocksDB never changes a table file, so one that was summed once need not be read again for the next
 //! checkpoint that links to it.
 
+use crate::direct;
 use crate::error::StateError;
 use crate::failpoints;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+
+/// Bytes of a file that are summed at a time.
+const AT_A_TIME: usize = 1 << 18;
 
 /// A file of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,14 +72,9 @@ fn is_table(name: &str) -> bool {
 }
 
 fn crc_of(path: &Path) -> Result<u32, StateError> {
-    let mut file = File::open(path).map_err(StateError::io("open", path))?;
-    let (mut crc, mut buffer) = (0, vec![0; 1 << 18]);
-    loop {
-        match file.read(&mut buffer).map_err(StateError::io("read", path))? {
-            0 => return Ok(crc),
-            n => crc = crc32c::crc32c_append(crc, &buffer[..n]),
-        }
-    }
+    let mut crc = 0;
+    let read = direct::read_through(path, AT_A_TIME, |bytes| crc = crc32c::crc32c_append(crc, bytes));
+    read.map(|()| crc).map_err(StateError::io("read", path))
 }
 
 /// Whether the files of a checkpoint are those that were summed.

@@ -9,6 +9,7 @@
 //! whose values have none of their own.
 
 mod checkpoint;
+pub mod direct;
 mod error;
 pub mod failpoints;
 mod files;

@@ -7,6 +7,7 @@
 //! after a crash the store is at some earlier commit, behind its log, and catches up. What cannot be
 //! made again (the plans of collect) is committed durably.
 
+use crate::direct;
 use crate::error::StateError;
 use crate::failpoints;
 use crate::memory::{MemoryDisk, MemoryStore, ops_of};
@@ -17,7 +18,7 @@ use rocksdb::{BlockBasedOptions, Cache, DB, DBPinnableSlice, Direction, Iterator
 use rocksdb::{DBCompressionType, DBRecoveryMode, WriteBatch, WriteOptions};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 const META: &[u8] = &[0];
 const MIB: usize = 1 << 20;
@@ -25,6 +26,8 @@ const MIB: usize = 1 << 20;
 /// What all stores of a process share.
 pub struct Shared {
     cache: Cache,
+    /// Whether table files are written past the page cache, once it was tried.
+    direct: OnceLock<bool>,
     /// Where stores are kept instead, in a simulation.
     memory: Option<MemoryDisk>,
 }
@@ -32,7 +35,7 @@ pub struct Shared {
 impl Shared {
     /// With a block cache of so many bytes.
     pub fn new(cache_bytes: usize) -> Self {
-        Shared { cache: Cache::new_lru_cache(cache_bytes), memory: None }
+        Shared { cache: Cache::new_lru_cache(cache_bytes), direct: OnceLock::new(), memory: None }
     }
 
     /// For a simulation: stores are kept in memory.
@@ -118,7 +121,11 @@ impl Store {
         }
         std::fs::create_dir_all(dir).map_err(StateError::io("create", dir))?;
         rocks_files::check(dir)?;
-        let db = DB::open(&shared.options(), dir).map_err(|source| rocks_files::damage(dir, source))?;
+        let mut options = shared.options();
+        // A young table is read again only at a restart.
+        let direct = *shared.direct.get_or_init(|| direct::is_possible(dir));
+        options.set_use_direct_io_for_flush_and_compaction(direct);
+        let db = DB::open(&options, dir).map_err(|source| rocks_files::damage(dir, source))?;
         Ok(Store { backend: Backend::Rocks(db), dir: dir.to_owned() })
     }
 
@@ -287,7 +294,17 @@ pub struct Commit {
 impl Commit {
     /// An empty commit with its running number.
     pub fn new(number: u64) -> Self {
-        Commit { batch: WriteBatch::default(), number }
+        Self::with_room(number, 0)
+    }
+
+    /// Like [`Commit::new`], with room for so many bytes.
+    pub fn with_room(number: u64, bytes: usize) -> Self {
+        Commit { batch: WriteBatch::with_capacity_bytes(bytes), number }
+    }
+
+    /// Bytes of what it changes.
+    pub fn size(&self) -> usize {
+        self.batch.size_in_bytes()
     }
 
     /// Sets a key.

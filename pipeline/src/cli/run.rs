@@ -216,7 +216,7 @@ pub(super) fn refused(error: JobError) -> Failure {
 fn options_of(config: &Config) -> Result<JobOptions, JobError> {
     let minutes = |d: Duration| d.as_secs().div_ceil(60) as u32;
     let codec = match config.log.compression {
-        Compression::Lz4 => Codec::Lz4,
+        Compression::Auto | Compression::Lz4 => Codec::Lz4,
         Compression::None => Codec::None,
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -231,6 +231,7 @@ fn options_of(config: &Config) -> Result<JobOptions, JobError> {
         rules: rules_of(config)?,
         log: LogOptions {
             codec,
+            plain_when_behind: config.log.compression == Compression::Auto,
             segment_bytes: config.log.segment_mb << 20,
             sync_interval: config.log.sync_interval,
             ..LogOptions::default()

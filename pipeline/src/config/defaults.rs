@@ -85,7 +85,7 @@ impl Default for Log {
     fn default() -> Self {
         Self {
             kind: LogKind::Embedded,
-            compression: Compression::Lz4,
+            compression: Compression::Auto,
             segment_mb: 128,
             sync_interval: Duration::from_millis(5),
         }

@@ -172,7 +172,8 @@ pub struct State {
 pub struct Log {
     /// Which log is used (default `embedded`, the only one).
     pub kind: LogKind,
-    /// How blocks of the log are compressed (default `lz4`).
+    /// How blocks of the log are compressed (default `auto`: with lz4, but not while the job has fallen
+    /// behind its source).
     pub compression: Compression,
     /// Size of a segment file in MiB, 1 to 4096 (default 128).
     #[serde(deserialize_with = "values::whole::<_, _, 1, 4096>")]

@@ -127,7 +127,7 @@ fn wrong_values() {
          weir.toml:14: `anti_brush.max_per_ip_ad_minute` is 1.5; it must be a whole number from 1 to 65000.\n\
          weir.toml:16: `anti_fraud.max_user_ads_10s` is a section; it must be a whole number from 1 to 65000.\n\
          weir.toml:18: `log.kind` is 'kafka'; it must be \"embedded\".\n\
-         weir.toml:19: `log.compression` is 7; it must be \"lz4\" or \"none\".\n\
+         weir.toml:19: `log.compression` is 7; it must be \"auto\", \"lz4\" or \"none\".\n\
          weir.toml:20: `log.sync_interval` is '2s'; it must be a duration from \"0ms\" to \"1s\", in ms, s, m, h or d.\n\
          weir.toml:21: `log.segment_mb` is 99999999999999999999; it must be a whole number from 1 to 4096.\n\
          weir.toml:23: `checkpoints.every_hour_for` is 2026-01-01; it must be a duration from \"0ms\" to \"3650d\", in ms, s, m, h or d."

@@ -29,8 +29,10 @@ pub enum ClockKind {
 
 /// How blocks of the log are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase", expecting = "\"lz4\" or \"none\"")]
+#[serde(rename_all = "lowercase", expecting = "\"auto\", \"lz4\" or \"none\"")]
 pub enum Compression {
+    /// LZ4 blocks, but none while the job has fallen behind.
+    Auto,
     /// LZ4 blocks.
     Lz4,
     /// No compression.

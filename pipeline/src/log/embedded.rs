@@ -5,6 +5,7 @@ use super::journal::Journal;
 use super::{Appended, Fetched, Log, LogError, NewBatch};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,6 +17,8 @@ use weir_state::failpoints;
 pub struct LogOptions {
     /// How batches are stored.
     pub codec: Codec,
+    /// Whether batches are stored as they are while the producers have fallen behind.
+    pub plain_when_behind: bool,
     /// A segment is closed when it has so many bytes.
     pub segment_bytes: u64,
     /// How long a group commit gathers appends.
@@ -28,6 +31,7 @@ impl Default for LogOptions {
     fn default() -> Self {
         LogOptions {
             codec: Codec::Lz4,
+            plain_when_behind: true,
             segment_bytes: 128 << 20,
             sync_interval: Duration::from_millis(5),
             tail_bytes: 24 << 20,
@@ -43,6 +47,7 @@ pub struct EmbeddedLog {
     partitions: u32,
     options: LogOptions,
     journals: RwLock<BTreeMap<TopicId, Arc<Journal>>>,
+    behind: Arc<AtomicBool>,
     writers: Mutex<Vec<JoinHandle<()>>>,
     wake: Wake,
 }
@@ -62,6 +67,7 @@ impl EmbeddedLog {
             partitions,
             options,
             journals: RwLock::default(),
+            behind: Arc::default(),
             writers: Mutex::default(),
             wake: Wake::default(),
         }
@@ -73,7 +79,8 @@ impl EmbeddedLog {
         if journals.contains_key(&id) {
             return Ok(());
         }
-        let journal = Arc::new(Journal::open(self.dir.join(id.to_string()), self.partitions, self.options)?);
+        let dir = self.dir.join(id.to_string());
+        let journal = Arc::new(Journal::open(dir, self.partitions, self.options, self.behind.clone())?);
         let (writing, wake) = (journal.clone(), self.wake.clone());
         let writer = std::thread::Builder::new()
             .name(format!("log-{id}"))
@@ -170,6 +177,10 @@ impl Log for EmbeddedLog {
 
     fn heads(&self, topic: TopicId, partition: u32, offset: u64) -> Result<Vec<FrameHead>, LogError> {
         self.journal(topic)?.heads(partition, offset)
+    }
+
+    fn set_behind(&self, behind: bool) {
+        self.behind.store(behind, Ordering::Relaxed);
     }
 
     fn trim(&self, topic: TopicId, below: &[u64]) -> Result<(), LogError> {

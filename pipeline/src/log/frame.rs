@@ -217,7 +217,7 @@ mod tests {
             first_seq: 7,
             count: 2,
             last: Provenance::default(),
-            bytes: vec![b'x'; 1000],
+            bytes: vec![b'x'; 1000].into(),
         };
         for codec in [Codec::None, Codec::Lz4] {
             let sealed = Sealed::new(3, &batch, codec);

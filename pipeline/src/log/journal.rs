@@ -4,15 +4,16 @@
 //! (group commit). Only after the fsync do the high watermarks move. An error while writing is
 //! final: the process must end and recover by opening the log again.
 
+use super::direct::DirectWriter;
 use super::embedded::LogOptions;
-use super::frame::{FrameHead, Sealed};
+use super::frame::{Codec, FrameHead, Sealed};
 use super::segment::{self, Entry, Index, Segment};
 use super::{Appended, Fetched, LogError, LoggedBatch, NewBatch};
 use rustix::fs::Advice;
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use weir_proto::TaskId;
 use weir_state::failpoints;
@@ -47,6 +48,8 @@ struct Tail {
 pub(crate) struct Journal {
     dir: PathBuf,
     options: LogOptions,
+    /// Whether its producers have fallen behind.
+    behind: Arc<AtomicBool>,
     queue: Mutex<Queue>,
     wake: Condvar,
     segments: RwLock<Vec<Segment>>,
@@ -63,7 +66,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Journal {
     /// Opens a topic. Of a torn tail nothing is shown, and what remains is fsynced before anything is; it is
     /// cut off before the first write, when nobody has missed what stood there.
-    pub(crate) fn open(dir: PathBuf, partitions: u32, options: LogOptions) -> Result<Self, LogError> {
+    pub(crate) fn open(
+        dir: PathBuf,
+        partitions: u32,
+        options: LogOptions,
+        behind: Arc<AtomicBool>,
+    ) -> Result<Self, LogError> {
         std::fs::create_dir_all(&dir).map_err(LogError::io("create", &dir))?;
         let mut segments = Vec::new();
         for id in segment::list(&dir)? {
@@ -77,7 +85,7 @@ impl Journal {
                 bases
             }
         };
-        Ok(Self::new(dir, options, segments, ends))
+        Ok(Journal { behind, ..Self::new(dir, options, segments, ends) })
     }
 
     /// Opens a topic that another process may be writing, without changing anything.
@@ -119,6 +127,7 @@ impl Journal {
         Journal {
             dir,
             options,
+            behind: Arc::default(),
             watermarks: ends.iter().map(|e| AtomicU64::new(*e)).collect(),
             queue: Mutex::new(Queue { ends, ..Queue::default() }),
             wake: Condvar::new(),
@@ -129,7 +138,9 @@ impl Journal {
     }
 
     pub(crate) fn append(&self, partition: u32, batch: NewBatch) -> Result<Appended, LogError> {
-        let mut sealed = Sealed::new(partition, &batch, self.options.codec);
+        let is_plain = self.options.plain_when_behind && self.behind.load(Ordering::Relaxed);
+        let codec = if is_plain { Codec::None } else { self.options.codec };
+        let mut sealed = Sealed::new(partition, &batch, codec);
         let mut queue = locked(&self.queue);
         if let Some(error) = &queue.failed {
             return Err(error.clone());
@@ -169,8 +180,9 @@ impl Journal {
 
     /// The writing thread: until closed and drained, or an error.
     pub(crate) fn write_loop(&self, on_durable: &dyn Fn()) {
+        let mut writer = DirectWriter::default();
         while let Some((group, ticket)) = self.next_group() {
-            if let Err(error) = self.write_group(group, ticket) {
+            if let Err(error) = self.write_group(&mut writer, group, ticket) {
                 locked(&self.queue).failed = Some(error);
                 on_durable();
                 return;
@@ -214,7 +226,12 @@ impl Journal {
         Some((std::mem::take(&mut queue.pending), queue.tickets))
     }
 
-    fn write_group(&self, mut group: Vec<Pending>, ticket: u64) -> Result<(), LogError> {
+    fn write_group(
+        &self,
+        writer: &mut DirectWriter,
+        mut group: Vec<Pending>,
+        ticket: u64,
+    ) -> Result<(), LogError> {
         self.cut_torn_tail()?;
         self.roll_if_full()?;
         let (file, path, start) = {
@@ -233,7 +250,7 @@ impl Journal {
             .zip(&heads)
             .flat_map(|(p, head)| [&head[..], p.sealed.stored(&p.batch.bytes)])
             .collect();
-        let end = failpoints::io("journal.write", || segment::write_all_at(&file, &slices, start))
+        let end = failpoints::io("journal.write", || writer.write(&file, &path, &slices, start))
             .map_err(LogError::io("write", &path))?;
         failpoints::io("journal.fsync", || file.sync_data()).map_err(LogError::io("sync", &path))?;
         // Its readers find it in the tail; it need not fill the page cache. Only advice: no error counts.
@@ -321,7 +338,7 @@ impl Journal {
                 if of.is_none_or(|of| entry.head.producer.task() == of) {
                     let bytes = segment::read_frame(&file, &path, &entry)?;
                     records += u64::from(entry.head.count);
-                    found.batches.push(Arc::new(LoggedBatch { head: entry.head, bytes }));
+                    found.batches.push(Arc::new(LoggedBatch { head: entry.head, bytes: bytes.into() }));
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! watermark. Whoever appends gets a ticket and asks later whether it is durable.
 
 mod beside;
+mod direct;
 mod embedded;
 pub(crate) mod frame;
 mod journal;
@@ -16,7 +17,7 @@ pub use segment::frame_at;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use weir_proto::{Producer, Provenance, TaskId, TopicId};
+use weir_proto::{Buffer, Producer, Provenance, TaskId, TopicId};
 
 /// A batch to append to one partition.
 pub struct NewBatch {
@@ -29,7 +30,7 @@ pub struct NewBatch {
     /// The provenance of the last record.
     pub last: Provenance,
     /// The batch's bytes, see [`weir_proto::Batch`].
-    pub bytes: Vec<u8>,
+    pub bytes: Buffer,
 }
 
 /// A batch as it stands in a partition.
@@ -37,7 +38,7 @@ pub struct LoggedBatch {
     /// Where it stands and who made it.
     pub head: FrameHead,
     /// The batch's bytes.
-    pub bytes: Vec<u8>,
+    pub bytes: Buffer,
 }
 
 /// What an append is answered with.
@@ -85,6 +86,9 @@ pub trait Log: Send + Sync {
 
     /// The heads of the batches from the one that holds `offset` on.
     fn heads(&self, topic: TopicId, partition: u32, offset: u64) -> Result<Vec<FrameHead>, LogError>;
+
+    /// Says whether its producers have fallen behind, so that it may spend less on each batch.
+    fn set_behind(&self, _behind: bool) {}
 
     /// Lets go of what stands below the given offset of each partition of a topic.
     fn trim(&self, topic: TopicId, below: &[u64]) -> Result<(), LogError>;

@@ -9,7 +9,7 @@ use super::files::{FileSpec, FileState};
 use super::follow::Files;
 use super::gate::Gate;
 use super::plan::{CollectState, Plan, Slice};
-use super::reader;
+use super::reader::{self, SLICE};
 use crate::clock::SourceClock;
 use crate::deliver::{Level, Pressure};
 use crate::error::JobError;
@@ -28,6 +28,8 @@ use weir_operators::{Outbox, Rules};
 use weir_proto::{Minute, Producer, StageId};
 use weir_state::{CheckpointDir, Commit, Durability, Store, TaskMeta};
 
+/// Bytes to be read that mean that the job has fallen behind.
+const BEHIND: u64 = SLICE / 2;
 /// Turns that may wait for durability.
 const IN_FLIGHT: usize = 4;
 /// Records that may wait anywhere in the flow before collect pauses.
@@ -282,6 +284,7 @@ impl CollectTask {
         if plan.wall {
             collect.clock = Clock(plan.now_ms.max(collect.clock.0));
         }
+        self.log.set_behind(plan.slices.iter().map(|s| s.to - s.from).sum::<u64>() >= BEHIND);
         let mut slices = Vec::new();
         let mut tick = (plan.wall && collect.tick_is_due()).then_some(Minute::of_ms(collect.clock.0));
         for slice in &plan.slices {
@@ -357,7 +360,7 @@ impl CollectTask {
 
     /// Records that wait in the flow.
     fn backlog(&self) -> u64 {
-        self.flow.lag()
+        self.flow.backlog()
     }
 }
 
