@@ -305,12 +305,7 @@ impl<'a> Line<'a> {
     }
 
     /// A server that reports need not tell of the user.
-    fn of_user<'b>(
-        &'b self,
-        name: &str,
-        value: &'b Option<Text<'a>>,
-        or: &'b str,
-    ) -> Result<&'b str, Bad> {
+    fn of_user<'b>(&'b self, name: &str, value: &'b Option<Text<'a>>, or: &'b str) -> Result<&'b str, Bad> {
         let reported =
             self.is_notice || EventKind::ALL.iter().any(|k| k.has_origin() && k.name() == self.kind);
         if reported { Ok(value.as_deref().unwrap_or(or)) } else { required(name, value) }

@@ -13,7 +13,12 @@ const TOPIC: TopicId = TopicId { topic: Topic::Clean, generation: 1 };
 const SEAL: usize = 72;
 
 fn options() -> LogOptions {
-    LogOptions { sync_interval: Duration::ZERO, segment_bytes: 4_000, tail_bytes: 2_000, ..LogOptions::default() }
+    LogOptions {
+        sync_interval: Duration::ZERO,
+        segment_bytes: 4_000,
+        tail_bytes: 2_000,
+        ..LogOptions::default()
+    }
 }
 
 fn producer() -> Producer {

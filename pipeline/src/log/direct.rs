@@ -28,7 +28,13 @@ pub(crate) struct DirectWriter {
 
 impl DirectWriter {
     /// Writes all slices, one after the other, from a position on; where they end. `file` is open at `path`.
-    pub(crate) fn write(&mut self, file: &File, path: &Path, slices: &[&[u8]], start: u64) -> io::Result<u64> {
+    pub(crate) fn write(
+        &mut self,
+        file: &File,
+        path: &Path,
+        slices: &[&[u8]],
+        start: u64,
+    ) -> io::Result<u64> {
         let end = start + slices.iter().map(|s| s.len() as u64).sum::<u64>();
         if end - start < LARGE {
             return write_all_at(file, slices, start);

@@ -2,10 +2,11 @@
 
 use crate::traffic::{PARTITIONS, records};
 use tempfile::TempDir;
+use weir_operators::outbox::OutBatch;
 use weir_operators::{MAIN, Operator, Outbox, Rules};
 use weir_pipeline::flow::{Shared, Stage};
 use weir_pipeline::rule_set::RuleSet;
-use weir_proto::{Batch, Minute, Producer, Record};
+use weir_proto::{Batch, Buffer, Minute, Producer, Record};
 use weir_state::{Commit, Durability, Store, TaskMeta};
 
 /// A task without a log: what it hands on is given back.
@@ -34,14 +35,14 @@ impl Fold {
         Fold { operator, outbox: Outbox::resume(&meta), meta, store, _dir: dir }
     }
 
-    /// Folds a batch and commits; the bytes of what it hands on, by output and partition.
-    pub fn turn(&mut self, batch: &[u8]) -> Vec<(usize, Vec<u8>)> {
+    /// Folds a batch and commits; what goes out.
+    pub fn turn(&mut self, batch: &[u8]) -> Vec<OutBatch> {
         for record in Batch::open(batch).unwrap() {
             self.record(record.unwrap().bytes);
         }
         let out = self.outbox.take();
         self.commit();
-        out.into_iter().map(|batch| (batch.output, batch.bytes)).collect()
+        out
     }
 
     fn record(&mut self, bytes: &[u8]) {
@@ -71,10 +72,10 @@ impl Fold {
 }
 
 /// What a stage hands on of batches, all in one partition.
-pub fn handed_on(stage: &Stage, shared: &Shared, batches: &[Vec<u8>]) -> Vec<Vec<u8>> {
+pub fn handed_on(stage: &Stage, shared: &Shared, batches: &[Buffer]) -> Vec<Vec<u8>> {
     let mut fold = Fold::begin(stage, shared, 1);
     let outputs = batches.iter().flat_map(|batch| fold.turn(batch));
-    outputs.filter(|(output, _)| *output == MAIN).flat_map(|(_, batch)| records(&batch)).collect()
+    outputs.filter(|batch| batch.output == MAIN).flat_map(|batch| records(&batch.bytes)).collect()
 }
 
 /// A stage at its beginning, as in a job.

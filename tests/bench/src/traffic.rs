@@ -3,7 +3,7 @@
 use weir_operators::collect::{Collect, PlacedLine, TimeSource};
 use weir_operators::{Outbox, Rules, accounts};
 use weir_pipeline::r#gen::{GenArgs, generate};
-use weir_proto::{Batch, BatchBuilder, Command, Minute, Producer, StageId};
+use weir_proto::{Batch, BatchBuilder, Buffer, Command, Minute, Producer, StageId};
 use weir_state::TaskMeta;
 
 /// Partitions of every topic.
@@ -65,7 +65,7 @@ pub fn records(batch: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// A batch of records.
-pub fn batch_of(records: &[Vec<u8>]) -> Vec<u8> {
+pub fn batch_of(records: &[Vec<u8>]) -> Buffer {
     let mut builder = BatchBuilder::default();
     for (at, record) in records.iter().enumerate() {
         builder.push(weir_proto::Provenance { position: at as u64, index: 0 }, &[record]);

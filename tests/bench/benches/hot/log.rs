@@ -7,7 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use weir_bench::traffic::{PARTITIONS, TURN, batch_of};
 use weir_pipeline::log::{Codec, EmbeddedLog, Log, LogOptions, NewBatch, TopicReader};
-use weir_proto::{Producer, Provenance, StageId, Topic, TopicId};
+use weir_proto::{Buffer, Producer, Provenance, StageId, Topic, TopicId};
 
 const CODECS: [&str; 2] = ["lz4", "none"];
 const RECORDS: usize = TURN / PARTITIONS;
@@ -25,12 +25,12 @@ fn open(dir: &TempDir, codec: &str) -> EmbeddedLog {
 }
 
 /// A turn's batches, one for each partition.
-fn batches() -> Vec<Vec<u8>> {
+fn batches() -> Vec<Buffer> {
     RAW[..TURN].chunks_exact(RECORDS).map(batch_of).collect()
 }
 
 /// The ticket of the last one.
-fn append(log: &EmbeddedLog, batches: Vec<Vec<u8>>) -> u64 {
+fn append(log: &EmbeddedLog, batches: Vec<Buffer>) -> u64 {
     let producer = Producer { stage: StageId::Collect, partition: 0, generation: 1 };
     let appended = batches.into_iter().enumerate().map(|(partition, bytes)| {
         let last = Provenance { position: RECORDS as u64 - 1, index: 0 };
@@ -82,5 +82,5 @@ fn log_read(bencher: Bencher<'_, '_>, codec: &str) {
 }
 
 fn bytes() -> BytesCount {
-    BytesCount::new(batches().iter().map(Vec::len).sum::<usize>())
+    BytesCount::new(batches().iter().map(|batch| batch.len()).sum::<usize>())
 }

@@ -8,12 +8,12 @@ use std::sync::LazyLock;
 use weir_bench::fold::{Fold, handed_on, in_a_job, shared};
 use weir_bench::traffic::{TURN, batch_of};
 use weir_pipeline::flow::{FLOW, Shared};
-use weir_proto::StageId;
+use weir_proto::{Buffer, StageId};
 
 /// A stage's input in front of what is measured, and what is measured, by turns.
 struct Input {
-    first: Vec<Vec<u8>>,
-    turns: Vec<Vec<u8>>,
+    first: Vec<Buffer>,
+    turns: Vec<Buffer>,
 }
 
 static SHARED: LazyLock<Shared> = LazyLock::new(shared);
