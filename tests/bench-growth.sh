@@ -81,7 +81,7 @@ start_again() {
 measure() {
   local again
   need_room
-  generate_log >/dev/null
+  generate_log
   say "Billing $EVENTS events"
   bill
   collect_result >"$BENCH/result.json"
