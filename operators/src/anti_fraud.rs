@@ -84,14 +84,15 @@ impl AntiFraud {
         let tenth = ((event.event_time_ms() % Minute::MILLIS) / TEN_SECONDS_MS) as usize;
         let key = pair_key(&user, event.ad_id());
         let mut counted = false;
-        let ad_rate = self.user_ads.update(store, minute, &key, |value| {
+        let user_ad = self.user_ads.slot(store, minute, &key)?;
+        let ad_rate = self.user_ads.change(user_ad, |value| {
             let [low, high, tenths] = *value;
             let mut count = [low, high];
             let above = count_up(&mut count, rules.max_user_ad_minute);
             counted = tenths & (1 << tenth) != 0;
             *value = [count[0], count[1], tenths];
             above
-        })?;
+        });
         let (click_rate, spread) = self.users.update(store, minute, &user, |value| {
             let mut counter = |which: usize, limit: u16| {
                 let mut count = [value[2 * which], value[2 * which + 1]];
@@ -107,7 +108,7 @@ impl AntiFraud {
         })?;
         if !counted && !spread {
             // The ad is now one of the user's ads in these ten seconds; an excess one never is.
-            self.user_ads.update(store, minute, &key, |value| value[2] |= 1 << tenth)?;
+            self.user_ads.change(user_ad, |value| value[2] |= 1 << tenth);
         }
         Ok(match (ad_rate, click_rate, spread) {
             (true, _, _) => Some(DropReason::UserAdRate),

@@ -40,6 +40,10 @@ impl BatchBuilder {
             self.body = Buffer::with_room(self.likely);
         }
         let start = self.body.len();
+        let end = start + parts.iter().map(|p| p.len()).sum::<usize>();
+        if end > self.body.capacity() {
+            self.grow(end);
+        }
         parts.iter().for_each(|p| self.body.extend_from_slice(p));
         let before = if self.count == 0 { 0 } else { self.last.position };
         put_varint(&mut self.head, provenance.position - before);
@@ -48,6 +52,13 @@ impl BatchBuilder {
         self.last = provenance;
         self.count += 1;
         &self.body[start..]
+    }
+
+    #[cold]
+    fn grow(&mut self, bytes: usize) {
+        let mut larger = Buffer::with_room(2 * bytes);
+        larger.extend_from_slice(&self.body);
+        drop(Buffer::from(std::mem::replace(&mut self.body, larger)));
     }
 
     /// Records collected so far.

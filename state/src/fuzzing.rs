@@ -8,8 +8,8 @@ pub fn find_in_page<const K: usize, const V: usize>(page: &[u8], key: &[u8; K]) 
 }
 
 /// Splits entries over pages.
-pub fn pages<const K: usize, const V: usize>(entries: &mut [([u8; K], [u8; V])]) -> Vec<Vec<u8>> {
-    pages::build(entries)
+pub fn pages<const K: usize, const V: usize>(entries: &[([u8; K], [u8; V])]) -> Vec<Vec<u8>> {
+    pages::build(entries.to_vec())
 }
 
 /// The page, of `count`, in which a key stands.

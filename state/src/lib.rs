@@ -32,5 +32,5 @@ pub use files::{FileSum, remove_all, sum_of_json};
 pub use identity::{Identity, IdentityTable};
 pub use memory::{CrashOf, Fate, Faults, MemoryDisk, StorePoint};
 pub use meta::{Mark, OutputMeta, Tally, TaskMeta};
-pub use minute_table::{MinuteTable, MinuteTableOptions};
+pub use minute_table::{MinuteTable, MinuteTableOptions, Slot};
 pub use store::{Commit, Durability, Shared, Store, Value};

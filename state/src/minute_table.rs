@@ -84,8 +84,10 @@ impl<T> std::ops::IndexMut<usize> for Blocks<T> {
 }
 
 impl<const K: usize, const V: usize> Hot<K, V> {
-    fn new() -> Self {
-        Hot { index: HashTable::new(), entries: Blocks::new(), committed: 0, changed: Vec::new() }
+    /// With room for so many entries in its index, which is dear to grow.
+    fn with_room(entries: usize) -> Self {
+        let index = HashTable::with_capacity(entries);
+        Hot { index, entries: Blocks::new(), committed: 0, changed: Vec::new() }
     }
 
     fn find(&self, hash: u64, key: &[u8; K]) -> Option<usize> {
@@ -123,12 +125,20 @@ impl<const K: usize, const V: usize> Hot<K, V> {
     }
 }
 
+/// A value in the memory of a table.
+#[derive(Clone, Copy)]
+pub struct Slot {
+    place: usize,
+    at: usize,
+}
+
 /// A table of fixed-size keys and values by minute.
 pub struct MinuteTable<const K: usize, const V: usize> {
     table: u8,
     options: MinuteTableOptions,
     hasher: foldhash::fast::FixedState,
-    hot: BTreeMap<Minute, Hot<K, V>>,
+    /// In order. There are few, and mostly the newest is asked for.
+    hot: Vec<(Minute, Hot<K, V>)>,
     sealed: BTreeMap<Minute, u32>,
     now: Minute,
 }
@@ -140,7 +150,7 @@ impl<const K: usize, const V: usize> MinuteTable<K, V> {
             table,
             options,
             hasher: foldhash::fast::FixedState::default(),
-            hot: BTreeMap::new(),
+            hot: Vec::new(),
             sealed: BTreeMap::new(),
             now: Minute(0),
         };
@@ -149,14 +159,33 @@ impl<const K: usize, const V: usize> MinuteTable<K, V> {
             this.sealed.insert(minute_of(key), pages);
         })?;
         store.scan(table, b"d", |key, blob| this.replay(minute_of(key), blob))?;
-        for hot in this.hot.values_mut() {
+        for (_, hot) in &mut this.hot {
             hot.committed = hot.entries.len;
         }
         Ok(this)
     }
 
+    /// Where a minute stands in memory, or should stand.
+    #[inline]
+    fn place_of(&self, minute: Minute) -> Result<usize, usize> {
+        let at = self.hot.iter().rposition(|(m, _)| *m <= minute);
+        match at {
+            Some(at) if self.hot[at].0 == minute => Ok(at),
+            at => Err(at.map_or(0, |at| at + 1)),
+        }
+    }
+
+    fn place_with_room(&mut self, minute: Minute, room: impl FnOnce(&Self) -> usize) -> usize {
+        self.place_of(minute).unwrap_or_else(|at| {
+            let hot = Hot::with_room(room(self));
+            self.hot.insert(at, (minute, hot));
+            at
+        })
+    }
+
     fn replay(&mut self, minute: Minute, blob: &[u8]) {
-        let hot = self.hot.entry(minute).or_insert_with(Hot::new);
+        let place = self.place_with_room(minute, |_| blob.len() / (K + V));
+        let hot = &mut self.hot[place].1;
         for entry in blob.chunks_exact(K + V) {
             let (mut key, mut value) = ([0; K], [0; V]);
             key.copy_from_slice(&entry[..K]);
@@ -173,7 +202,8 @@ impl<const K: usize, const V: usize> MinuteTable<K, V> {
 
     /// The value of a key in a minute.
     pub fn get(&self, store: &Store, minute: Minute, key: &[u8; K]) -> Result<Option<[u8; V]>, StateError> {
-        if let Some(hot) = self.hot.get(&minute)
+        if let Ok(place) = self.place_of(minute)
+            && let hot = &self.hot[place].1
             && let Some(at) = hot.find(self.hasher.hash_one(key), key)
         {
             return Ok(Some(hot.entries[at].1));
@@ -201,21 +231,42 @@ impl<const K: usize, const V: usize> MinuteTable<K, V> {
         key: &[u8; K],
         change: impl FnOnce(&mut [u8; V]) -> R,
     ) -> Result<R, StateError> {
+        let slot = self.slot(store, minute, key)?;
+        Ok(self.change(slot, change))
+    }
+
+    /// Where the value of a key (zeros if it is new) stands in memory until the next commit.
+    #[inline]
+    pub fn slot(&mut self, store: &Store, minute: Minute, key: &[u8; K]) -> Result<Slot, StateError> {
         let hash = self.hasher.hash_one(key);
-        if let Some(hot) = self.hot.get_mut(&minute)
-            && let Some(at) = hot.find(hash, key)
+        if let Ok(place) = self.place_of(minute)
+            && let Some(at) = self.hot[place].1.find(hash, key)
         {
-            let before = hot.entries[at].1;
-            let result = change(&mut hot.entries[at].1);
-            if at < hot.committed && hot.entries[at].1 != before {
-                hot.changed.push(at as u32);
-            }
-            return Ok(result);
+            return Ok(Slot { place, at });
         }
-        let mut value = self.get_sealed(store, minute, key)?.unwrap_or([0; V]);
-        let result = change(&mut value);
-        self.hot.entry(minute).or_insert_with(Hot::new).insert(&self.hasher, hash, *key, value);
-        Ok(result)
+        let value = self.get_sealed(store, minute, key)?.unwrap_or([0; V]);
+        let place = self.place_with_room(minute, |this| this.likely(minute));
+        let at = self.hot[place].1.insert(&self.hasher, hash, *key, value);
+        Ok(Slot { place, at })
+    }
+
+    /// Gives `change` the value there to look at and change.
+    #[inline]
+    pub fn change<R>(&mut self, slot: Slot, change: impl FnOnce(&mut [u8; V]) -> R) -> R {
+        let hot = &mut self.hot[slot.place].1;
+        let value = &mut hot.entries[slot.at].1;
+        let before = *value;
+        let result = change(value);
+        if slot.at < hot.committed && *value != before {
+            hot.changed.push(slot.at as u32);
+        }
+        result
+    }
+
+    /// How many entries a new minute will have: the newest gets about as many as the one before.
+    fn likely(&self, minute: Minute) -> usize {
+        let before = self.hot.last().filter(|(newest, _)| *newest < minute);
+        before.map_or(0, |(_, hot)| hot.entries.len)
     }
 
     /// Time passes: the next commit seals and deletes what is old by then.
@@ -238,8 +289,8 @@ impl<const K: usize, const V: usize> MinuteTable<K, V> {
     fn expire(&mut self, commit: &mut Commit) {
         let horizon = self.now.minus(self.options.keep);
         let stale = |m: Option<&Minute>| m.copied().filter(|m| *m < horizon);
-        while let Some(minute) = stale(self.hot.keys().next()) {
-            self.hot.remove(&minute);
+        while let Some(minute) = stale(self.hot.first().map(|(minute, _)| minute)) {
+            self.hot.remove(0);
             self.delete_blobs(minute, commit);
         }
         while let Some(minute) = stale(self.sealed.keys().next()) {
@@ -250,17 +301,18 @@ impl<const K: usize, const V: usize> MinuteTable<K, V> {
 
     fn seal_old(&mut self, store: &Store, commit: &mut Commit) -> Result<(), StateError> {
         let oldest_hot = self.now.minus(self.options.hot);
-        let mut entries: usize = self.hot.values().map(|h| h.entries.len).sum();
-        let minutes: Vec<Minute> = self.hot.keys().copied().collect();
-        for minute in minutes {
-            let len = self.hot.get(&minute).map_or(0, |h| h.entries.len);
+        let mut entries: usize = self.hot.iter().map(|(_, hot)| hot.entries.len).sum();
+        let mut place = 0;
+        while let Some((minute, hot)) = self.hot.get(place) {
+            let (minute, len) = (*minute, hot.entries.len);
             let crowded = entries > self.options.max_hot_entries && self.hot.len() > 1;
             let old = minute < oldest_hot && self.is_worth_sealing(minute, len);
-            if (crowded || old)
-                && let Some(hot) = self.hot.remove(&minute)
-            {
+            if crowded || old {
+                let (minute, hot) = self.hot.remove(place);
                 self.seal(store, minute, hot, commit)?;
                 entries -= len;
+            } else {
+                place += 1;
             }
         }
         Ok(())
@@ -278,22 +330,23 @@ impl<const K: usize, const V: usize> MinuteTable<K, V> {
         hot: Hot<K, V>,
         commit: &mut Commit,
     ) -> Result<(), StateError> {
-        let mut merged: BTreeMap<[u8; K], [u8; V]> = BTreeMap::new();
+        let mut entries = Vec::with_capacity(hot.entries.len);
         if self.sealed.contains_key(&minute) {
             store.scan(self.table, &prefix(b'p', minute), |_, page| {
                 for entry in page.chunks_exact(K + V) {
                     let (mut key, mut value) = ([0; K], [0; V]);
                     key.copy_from_slice(&entry[..K]);
                     value.copy_from_slice(&entry[K..]);
-                    merged.insert(key, value);
+                    if hot.find(self.hasher.hash_one(key), &key).is_none() {
+                        entries.push((key, value));
+                    }
                 }
             })?;
         }
-        merged.extend(hot.entries.blocks.into_iter().flatten());
-        let mut entries: Vec<_> = merged.into_iter().collect();
+        entries.extend(hot.entries.blocks.into_iter().flatten());
         self.delete_blobs(minute, commit);
         self.delete_pages(minute, commit);
-        let pages = pages::build(&mut entries);
+        let pages = pages::build(entries);
         for (page, bytes) in pages.iter().enumerate().filter(|(_, bytes)| !bytes.is_empty()) {
             commit.put(self.table, &page_key(minute, page as u32), bytes);
         }

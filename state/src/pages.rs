@@ -38,14 +38,15 @@ pub(crate) fn find<const K: usize, const V: usize>(page: &[u8], key: &[u8; K]) -
 }
 
 /// Splits entries over pages.
-pub(crate) fn build<const K: usize, const V: usize>(entries: &mut [([u8; K], [u8; V])]) -> Vec<Vec<u8>> {
+pub(crate) fn build<const K: usize, const V: usize>(entries: Vec<([u8; K], [u8; V])>) -> Vec<Vec<u8>> {
     let pages = pages_for(entries.len());
-    let mut out = vec![Vec::new(); pages as usize];
-    entries.sort_unstable();
+    let mut by_page = vec![Vec::with_capacity(ENTRIES_PER_PAGE); pages as usize];
     for (key, value) in entries {
-        let page = &mut out[page_of(key, pages) as usize];
-        page.extend_from_slice(key);
-        page.extend_from_slice(value);
+        by_page[page_of(&key, pages) as usize].push((key, value));
     }
-    out
+    let bytes = |mut page: Vec<([u8; K], [u8; V])>| {
+        page.sort_unstable();
+        page.iter().flat_map(|(key, value)| [&key[..], value]).collect::<Vec<_>>().concat()
+    };
+    by_page.into_iter().map(bytes).collect()
 }

@@ -32,8 +32,9 @@ use weir_state::{CheckpointDir, Commit, Durability, Store, TaskMeta};
 const BEHIND: u64 = SLICE / 2;
 /// Turns that may wait for durability.
 const IN_FLIGHT: usize = 4;
-/// Records that may wait anywhere in the flow before collect pauses.
-const ENOUGH: u64 = 80_000;
+/// Records that may wait anywhere in the flow before collect pauses: enough for long turns of all tasks, which
+/// cost less for each record.
+const ENOUGH: u64 = 160_000;
 /// How often growing files are looked at.
 const POLL: Duration = Duration::from_millis(100);
 /// How long a source that is slowed waits after each turn.
