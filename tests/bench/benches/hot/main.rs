@@ -9,9 +9,13 @@ mod tables;
 use std::sync::LazyLock;
 use weir_bench::traffic::Traffic;
 
-/// That of the product.
+/// That of the product, with its settings.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+#[allow(unsafe_code)] // the name under which the allocator looks for its settings
+#[unsafe(export_name = "malloc_conf")]
+pub static MALLOC_CONF: &[u8; 38] = b"dirty_decay_ms:-1,muzzy_decay_ms:-1\0\0\0";
 
 /// Turns of a log of seven minutes.
 const TURNS: usize = 32;
@@ -20,13 +24,5 @@ static TRAFFIC: LazyLock<Traffic> = LazyLock::new(|| Traffic::generate(TURNS));
 static RAW: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| TRAFFIC.raw());
 
 fn main() {
-    keep_freed_memory();
     divan::main();
-}
-
-#[allow(unsafe_code)] // as in the product
-fn keep_freed_memory() {
-    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
-    // SAFETY: sets an integer inside the allocator; no other thread runs yet.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
 }
