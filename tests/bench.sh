@@ -1,85 +1,79 @@
 #!/usr/bin/env bash
 # Bills a fixed log and prints how fast that was and what it cost.
-# Usage: [EVENTS=5000000] [PARTITIONS=16] tests/bench.sh [--json]
+# Usage: [EVENTS=5000000] [PARTITIONS=16] tests/bench.sh [--json] [--runs N] [--save FILE] [--compare BASE]
+#   --runs N        medians of N runs, and how far the runs were apart
+#   --save FILE     keeps them as a baseline
+#   --compare BASE  ratios to such a file, or to a revision of the repository: its binary and that of this
+#                   tree then run in turns, three times each
 # With PARTITIONS=1 EVENTS=11000000 each of two tasks has more than ten million keys.
 # The log, the data directory and the results are kept in the cache directory.
 set -euo pipefail
+STARTED_IN=$PWD
 cd "$(dirname "$0")/.."
-# shellcheck source=tests/lib.sh
-. tests/lib.sh
+# shellcheck source=tests/bench-lib.sh
+. tests/bench-lib.sh
+# shellcheck source=tests/bench-compare.sh
+. tests/bench-compare.sh
 
 EVENTS=${EVENTS:-5000000}
 PARTITIONS=${PARTITIONS:-16}
-SEED=42
+FORMAT=
+RUNS=
+SAVE=
+BASE=
 
-# A log is made anew when its generator has changed.
-generate_log() {
-  local generator
-  generator=$(find pipeline/src/gen -name '*.rs' -print0 | sort -z | xargs -0 cat | cksum | cut -d' ' -f1)
-  LOG=$BENCH/log-$EVENTS-$SEED-$generator
-  if [[ ! -e $LOG/accounts.csv ]]; then
-    say "Generating $EVENTS log lines into $LOG"
-    "$WEIR" gen --out "$LOG" --events "$EVENTS" --seed "$SEED" --files 2 --force >&2
+usage() {
+  die "usage: [EVENTS=5000000] [PARTITIONS=16] tests/bench.sh [--json] [--runs N] [--save FILE] [--compare BASE]"
+}
+
+# A path as whoever calls the script means it.
+here() {
+  (cd "$STARTED_IN" && realpath --quiet "$1")
+}
+
+read_arguments() {
+  while [[ $# -gt 0 ]]; do
+    case $1 in
+      --json) FORMAT=json ;;
+      --runs) RUNS=${2:-} && shift ;;
+      --save) SAVE=$(here "${2:-}") && shift ;;
+      --compare) BASE=${2:-} && shift ;;
+      *) usage ;;
+    esac
+    shift || usage
+  done
+  [[ ${RUNS:=$([[ -n $BASE ]] && echo 3 || echo 1)} =~ ^[1-9][0-9]*$ ]] || usage
+}
+
+# Where the base of a comparison comes from: a file or a revision. Found before anything is built or run.
+resolve_base() {
+  BASE_COMMIT=
+  if [[ -n $BASE && -f $(here "$BASE") ]]; then
+    BASE=$(here "$BASE")
+  elif [[ -n $BASE ]]; then
+    BASE_COMMIT=$(git rev-parse --verify --quiet "$BASE^{commit}") ||
+      die "$BASE is neither a file that --save wrote nor a revision of this repository"
   fi
 }
 
-# Brings the log into the page cache, so that the run does not measure the disk it lies on.
-warm_up() {
-  cat "$LOG"/events-*.ndjson >/dev/null
-  sync
-}
-
-run_job() {
-  say "Billing them"
+# Runs a binary once and keeps what was measured in a file.
+run_once() {
+  say "Billing them with $2, run $3"
   DATA=$(mktemp --directory "$BENCH/run.XXXXXX")
   trap 'rm -rf "$DATA"' EXIT
   warm_up
-  /usr/bin/time --verbose --output="$BENCH/time.txt" \
-    "$WEIR" run --input "$LOG"/events-*.ndjson --accounts "$LOG/accounts.csv" \
-    --data-dir "$DATA" --partitions "$PARTITIONS" --until-end --summary json >"$BENCH/summary.json"
+  run_job "$1"
+  collect_result >"$RESULT-$2-$3.json"
+  rm -rf "$DATA"
 }
 
-# Bytes on disk by topic and by stage. A checkpoint shares files with its store: they count once.
-disk_usage() {
-  (cd "$DATA" && find log state checkpoints -type f -printf '%i %b %p\n') |
-    awk '!seen[$1]++ {
-        split($3, part, "/")
-        name = part[1]
-        if (name == "log") name = "log/" part[2]
-        if (name == "state") name = "state/" part[3]
-        sub(/-[0-9]+$/, "", name)
-        bytes[name] += $2 * 512
-      }
-      END { for (name in bytes) print name, bytes[name] }' | sort |
-    jq --raw-input 'split(" ") | {(.[0]): (.[1] | tonumber)}' | jq --slurp 'add'
-}
-
-# The value that GNU time gives a label.
-measured() {
-  sed -n "s/^\t$1: //p" "$BENCH/time.txt"
-}
-
-machine() {
-  printf '%s, %s cores, Linux %s' \
-    "$(sed -n 's/^model name\t: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" "$(uname -r)"
-}
-
-# All that was measured, as one JSON object.
-collect_result() {
-  jq --null-input --slurpfile summary "$BENCH/summary.json" --argjson disk "$(disk_usage)" \
-    --arg machine "$(machine)" --argjson partitions "$PARTITIONS" --arg date "$(date --utc +%FT%TZ)" \
-    --arg user "$(measured 'User time (seconds)')" \
-    --arg system "$(measured 'System time (seconds)')" \
-    --arg memory "$(measured 'Maximum resident set size (kbytes)')" \
-    --arg log_bytes "$(du --bytes --total "$LOG"/events-*.ndjson | tail -n 1 | cut -f1)" '
-    $summary[0] as $s | {
-      date: $date, machine: $machine,
-      events: $s.events, input_bytes: ($log_bytes | tonumber), conserved: $s.conserved,
-      partitions: $partitions, elapsed_s: $s.elapsed_s, events_per_s: $s.events_per_s,
-      cpu_user_s: ($user | tonumber), cpu_system_s: ($system | tonumber),
-      peak_memory_bytes: ($memory | tonumber * 1024),
-      disk_bytes: $disk, stages: $s.stages
-    }'
+# Two binaries in turns, so that a slow minute of the machine falls on both.
+run_all() {
+  local run
+  for ((run = 1; run <= RUNS; run++)); do
+    [[ -z $BASE_COMMIT ]] || run_once "$BASE_WEIR" base "$run"
+    run_once "$WEIR" new "$run"
+  done
 }
 
 print_table() {
@@ -104,23 +98,48 @@ print_table() {
     column --table --separator $'\t' --keep-empty-lines
 }
 
-main() {
-  local format=${1:-} result
-  [[ -z $format || $format == --json ]] || die "usage: [EVENTS=5000000] [PARTITIONS=16] tests/bench.sh [--json]"
-  build_weir
-  install_packages time jq bsdextrautils
-  BENCH=$(cache_dir)/bench
-  mkdir -p "$BENCH/results"
-  generate_log
-  run_job
-  result=$BENCH/results/$(date --utc +%Y%m%dT%H%M%SZ).json
-  collect_result >"$result"
-  say "Kept in $result"
-  if [[ $format == --json ]]; then
-    cat "$result"
+# Prints a result as JSON, or as a table by the given function.
+print() {
+  if [[ $FORMAT == json ]]; then
+    cat "$2"
   else
-    print_table "$result"
+    "$1" "$2"
   fi
+}
+
+report() {
+  local new=$RESULT.json revision
+  revision=$(git describe --always --dirty 2>/dev/null || echo unknown)
+  summarize_runs "$revision" "$RESULT"-new-*.json >"$new"
+  [[ -z $SAVE ]] || cp "$new" "$SAVE"
+  if [[ -n $BASE_COMMIT ]]; then
+    summarize_runs "$BASE" "$RESULT"-base-*.json >"$RESULT-base.json"
+    BASE=$RESULT-base.json
+  fi
+  if [[ -n $BASE ]]; then
+    check_sides "$BASE" "$new"
+    compare_sides "$BASE" "$new" >"$RESULT-compared.json"
+    print print_comparison "$RESULT-compared.json"
+  elif [[ $RUNS -gt 1 ]]; then
+    print print_runs "$new"
+  else
+    mv "$RESULT-new-1.json" "$new"
+    print print_table "$new"
+  fi
+  say "Kept in $RESULT*.json"
+}
+
+main() {
+  read_arguments "$@"
+  resolve_base
+  prepare_bench
+  prepare_build
+  [[ -z $BASE_COMMIT ]] || build_revision "$BASE_COMMIT"
+  build_weir
+  generate_log
+  RESULT=$BENCH/results/$(date --utc +%Y%m%dT%H%M%SZ)
+  run_all
+  report
 }
 
 main "$@"
