@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # How cost grows with the number of events: for each size a log is billed in a data directory of its own, and
 # the job started once more on what that left, to do nothing.
-# Usage: [SIZES="1000000 5000000 20000000 50000000"] [PARTITIONS=16] tests/bench-growth.sh [--json]
+# Usage: [SIZES="1000000 5000000 20000000 50000000"] [PARTITIONS=8] tests/bench-growth.sh [--json]
 # 50 million events take 21 GB of log lines and as much for the data directory. Each size is removed before
 # the next one, and the disk is left alone for REST seconds (30), since it is slow after many files went.
 set -euo pipefail
@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 . tests/bench-lib.sh
 
 SIZES=${SIZES:-1000000 5000000 20000000 50000000}
-PARTITIONS=${PARTITIONS:-16}
+PARTITIONS=${PARTITIONS:-8}
 REST=${REST:-30}
 # Bytes of disk for each event, with some to spare.
 ROOM=1000
@@ -120,7 +120,7 @@ print_table() {
 
 main() {
   local format=${1:-} results
-  [[ -z $format || $format == --json ]] || die 'usage: [SIZES="1000000 …"] [PARTITIONS=16] tests/bench-growth.sh [--json]'
+  [[ -z $format || $format == --json ]] || die 'usage: [SIZES="1000000 …"] [PARTITIONS=8] tests/bench-growth.sh [--json]'
   build_weir
   prepare_bench
   results=$BENCH/results/growth-$(date --utc +%Y%m%dT%H%M%SZ).json

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # How long it takes from a line of a growing file to its charge, at 20, 50 and 80 % of the highest rate.
-# Usage: [RATE=events/s] [SHARES="20 50 80"] [SECONDS_EACH=30] [PARTITIONS=16] tests/bench-latency.sh [--json]
+# Usage: [RATE=events/s] [SHARES="20 50 80"] [SECONDS_EACH=30] [PARTITIONS=8] tests/bench-latency.sh [--json]
 # RATE is the highest rate; without it, it is measured first by billing a million events. A latency counts from
 # the time at which a line is due by a schedule that never waits, until its charge can be read from the log.
 set -euo pipefail
@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 RATE=${RATE:-}
 SHARES=${SHARES:-20 50 80}
 SECONDS_EACH=${SECONDS_EACH:-30}
-PARTITIONS=${PARTITIONS:-16}
+PARTITIONS=${PARTITIONS:-8}
 WARM_UP=5
 
 # The rate at which a finite run bills a log.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Bills a fixed log and prints how fast that was and what it cost.
-# Usage: [EVENTS=5000000] [PARTITIONS=16] tests/bench.sh [--json] [--runs N] [--save FILE] [--compare BASE]
+# Usage: [EVENTS=5000000] [PARTITIONS=8] tests/bench.sh [--json] [--runs N] [--save FILE] [--compare BASE]
 #   --runs N        medians of N runs, and how far the runs were apart
 #   --save FILE     keeps them as a baseline
 #   --compare BASE  ratios to such a file, or to a revision of the repository: its binary and that of this
@@ -16,14 +16,14 @@ cd "$(dirname "$0")/.."
 . tests/bench-compare.sh
 
 EVENTS=${EVENTS:-5000000}
-PARTITIONS=${PARTITIONS:-16}
+PARTITIONS=${PARTITIONS:-8}
 FORMAT=
 RUNS=
 SAVE=
 BASE=
 
 usage() {
-  die "usage: [EVENTS=5000000] [PARTITIONS=16] tests/bench.sh [--json] [--runs N] [--save FILE] [--compare BASE]"
+  die "usage: [EVENTS=5000000] [PARTITIONS=8] tests/bench.sh [--json] [--runs N] [--save FILE] [--compare BASE]"
 }
 
 # A path as whoever calls the script means it.

@@ -304,16 +304,11 @@ impl<'a> Line<'a> {
         Ok(Some(Origin { guid, sale_micros }))
     }
 
-    /// A server that reports need not tell of the user.
-    fn of_user<'b>(&'b self, name: &str, value: &'b Option<Text<'a>>, or: &'b str) -> Result<&'b str, Bad> {
-        let reported =
-            self.is_notice || EventKind::ALL.iter().any(|k| k.has_origin() && k.name() == self.kind);
-        if reported { Ok(value.as_deref().unwrap_or(or)) } else { required(name, value) }
-    }
-
     fn event(&self, ingest_time_ms: u64) -> Result<NewEvent<'_>, Bad> {
         let kind = self.kind()?;
-        let user_id = self.of_user("user_id", &self.user_id, "")?;
+        // A server that reports need not tell of the user.
+        let reported = self.is_notice || kind.has_origin();
+        let user_id = of_user(reported, "user_id", &self.user_id, "")?;
         let texts = [
             ("user_id", user_id),
             ("slot", &self.slot),
@@ -324,7 +319,7 @@ impl<'a> Line<'a> {
         if let Some((name, _)) = texts.iter().find(|(_, text)| text.len() > NewEvent::MAX_TEXT) {
             return Err(malformed(format!("{name} is longer than {} bytes", NewEvent::MAX_TEXT)));
         }
-        let (guid, ip) = (required("guid", &self.guid)?, self.of_user("ip", &self.ip, "0.0.0.0")?);
+        let (guid, ip) = (required("guid", &self.guid)?, of_user(reported, "ip", &self.ip, "0.0.0.0")?);
         let billing = required("billing", &self.billing)?;
         let is_bid = matches!(kind, EventKind::Click | EventKind::Impression);
         let bid = self.bid_micros.filter(|_| is_bid).or((!is_bid).then_some(0));
@@ -345,7 +340,7 @@ impl<'a> Line<'a> {
             kind,
             user_id,
             ip: ip.parse().map_err(|_| malformed(format!("ip {ip:?} is not an address")))?,
-            ua: self.of_user("ua", &self.ua, "")?,
+            ua: of_user(reported, "ua", &self.ua, "")?,
             ad_id: self.ad_id,
             campaign_id: self.campaign_id,
             advertiser_id: self.advertiser_id,
@@ -358,7 +353,7 @@ impl<'a> Line<'a> {
                 .filter(|billing| !matches!(billing, Billing::Cpt | Billing::Cpd))
                 .ok_or_else(|| malformed(format!("billing is {billing:?}, not cpc, cpm, cpa or cps")))?,
             origin: self.origin(kind)?,
-            reported: self.is_notice || !is_bid,
+            reported,
             currency: currency.transpose()?,
         })
     }
@@ -370,4 +365,13 @@ fn missing(name: &str) -> Bad {
 
 fn required<'b>(name: &str, value: &'b Option<Text<'_>>) -> Result<&'b str, Bad> {
     value.as_deref().ok_or_else(|| missing(name))
+}
+
+fn of_user<'b>(
+    reported: bool,
+    name: &str,
+    value: &'b Option<Text<'_>>,
+    or: &'b str,
+) -> Result<&'b str, Bad> {
+    if reported { Ok(value.as_deref().unwrap_or(or)) } else { required(name, value) }
 }

@@ -13,7 +13,7 @@ use weir_state::{Store, Unfinished};
 /// Threads that take checkpoints.
 const CHECKPOINT_THREADS: usize = 3;
 /// How long a thread without work waits before it looks again by itself.
-const IDLE: Duration = Duration::from_millis(20);
+const IDLE: Duration = Duration::from_millis(10);
 
 /// What a task could do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,7 +180,7 @@ impl Scheduler {
                 if done() && self.are_idle(|_| true) {
                     self.stop();
                 }
-                std::thread::sleep(IDLE / 4);
+                std::thread::sleep(IDLE / 2);
             }
             self.wake();
             let panicked = handles.into_iter().filter_map(|h| h.join().err()).count() > 0;

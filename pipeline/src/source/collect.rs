@@ -36,7 +36,7 @@ const IN_FLIGHT: usize = 4;
 /// cost less for each record.
 const ENOUGH: u64 = 160_000;
 /// How often growing files are looked at.
-const POLL: Duration = Duration::from_millis(100);
+const POLL: Duration = Duration::from_millis(20);
 /// How long a source that is slowed waits after each turn.
 const SLOWED: Duration = Duration::from_secs(1);
 /// How often in a row the flow must be seen to rest before the end of a finite run is closed.
@@ -420,7 +420,7 @@ impl Work for CollectTask {
                     }
                 }
                 None => {
-                    let wait = if self.state.ended { POLL / 10 } else { POLL };
+                    let wait = if self.state.ended { POLL / 2 } else { POLL };
                     self.next_poll = self.options.clock.instant() + wait;
                 }
             },
