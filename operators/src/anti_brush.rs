@@ -55,7 +55,7 @@ impl AntiBrush {
         if event.is_reported() {
             return Ok(None);
         }
-        if self.rules.bots && self.seen.is_bot(&self.lists.bots, event.ua()) {
+        if self.rules.bots && self.seen.is_bot(&self.lists.bots, event.ua_bytes()) {
             return Ok(Some(DropReason::Bot));
         }
         if !self.lists.networks.is_empty() && self.lists.networks.contains(event.ip()) {

@@ -120,7 +120,7 @@ pub struct BotCache {
     sets: Vec<[Seen; 2]>,
 }
 
-type Seen = Option<(Box<str>, bool)>;
+type Seen = Option<(Box<[u8]>, bool)>;
 
 impl Default for BotCache {
     fn default() -> Self {
@@ -134,23 +134,24 @@ impl BotCache {
         Self { list: None, sets: vec![[None, None]; capacity.div_ceil(2).next_power_of_two()] }
     }
 
-    /// What `list.is_bot(ua)` says.
-    pub fn is_bot(&mut self, list: &BotList, ua: &str) -> bool {
+    /// What the list says of a user agent, given as UTF-8.
+    pub fn is_bot(&mut self, list: &BotList, ua: &[u8]) -> bool {
+        let judge = || list.is_bot(&String::from_utf8_lossy(ua));
         if ua.len() > 1024 {
-            return list.is_bot(ua);
+            return judge();
         }
         if !self.list.as_ref().is_some_and(|l| Arc::ptr_eq(&l.0, &list.0)) {
             self.sets.fill([None, None]);
             self.list = Some(list.clone());
         }
-        let set = hash(ua.as_bytes()) as usize & (self.sets.len() - 1);
+        let set = hash(ua) as usize & (self.sets.len() - 1);
         let [front, back] = &mut self.sets[set];
         let holds = |s: &Seen| s.as_ref().is_some_and(|s| *s.0 == *ua);
         if !holds(front) {
             std::mem::swap(front, back);
         }
         if !holds(front) {
-            *front = Some((ua.into(), list.is_bot(ua)));
+            *front = Some((ua.into(), judge()));
         }
         front.as_ref().is_some_and(|s| s.1)
     }
@@ -193,7 +194,7 @@ mod tests {
         for step in 0..1000 {
             let which = (step + step / 7) % UAS.len();
             assert_eq!(list.is_bot(UAS[which]), which < 4, "{}", UAS[which]);
-            assert_eq!(cache.is_bot(&list, UAS[which]), which < 4, "{}", UAS[which]);
+            assert_eq!(cache.is_bot(&list, UAS[which].as_bytes()), which < 4, "{}", UAS[which]);
         }
     }
 }

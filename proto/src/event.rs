@@ -300,7 +300,12 @@ impl<'a> Event<'a> {
 
     /// The user agent; empty after anti-brush, which is the stage that judges it.
     pub fn ua(&self) -> &'a str {
-        text(&self.0[self.0.len() - self.ua_len()..])
+        text(self.ua_bytes())
+    }
+
+    /// The same, to be compared.
+    pub fn ua_bytes(&self) -> &'a [u8] {
+        &self.0[self.0.len() - self.ua_len()..]
     }
 
     /// The ad.

@@ -105,22 +105,13 @@ impl Books {
     /// The clock of an account: its time zone.
     pub fn zone_of(&mut self, advertiser_id: u64) -> TimeZone {
         let name = self.accounts.get(&advertiser_id).map_or("", |a| a.time_zone.as_str());
-        if let Some(found) = self.zones.get(name) {
-            return found.clone();
-        }
-        let found = zone(name).unwrap_or(TimeZone::UTC);
-        self.zones.insert(name.to_owned(), found.clone());
-        found
+        zone_of_name(&mut self.zones, name).clone()
     }
 
     /// How far an account's clock is ahead of UTC at a time, in minutes.
     pub fn utc_offset(&mut self, advertiser_id: u64, time_ms: u64) -> i16 {
-        if self.accounts.get(&advertiser_id).is_none_or(|a| a.time_zone.is_empty()) {
-            return 0;
-        }
-        let time = i64::try_from(time_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        let seconds = time.map_or(0, |time| self.zone_of(advertiser_id).to_offset(time).seconds());
-        i16::try_from(seconds / 60).unwrap_or(0)
+        let account = self.accounts.get(&advertiser_id);
+        account.map_or(0, |account| utc_offset(&mut self.zones, &account.time_zone, time_ms))
     }
 
     /// Decides a charge: fills in outcome, currency, balance and crossings, and takes the amount if it is
@@ -131,12 +122,13 @@ impl Books {
         refused: Option<RefuseReason>,
     ) -> Result<(), MoneyError> {
         let (advertiser_id, amount) = (charge.advertiser_id, charge.amount);
-        charge.utc_offset_minutes = self.utc_offset(advertiser_id, charge.event_time_ms);
-        let day = charge.day();
         let Some(account) = self.accounts.get_mut(&advertiser_id) else {
+            charge.utc_offset_minutes = 0;
             charge.outcome = Outcome::Refused(RefuseReason::UnknownAccount);
             return Ok(());
         };
+        charge.utc_offset_minutes = utc_offset(&mut self.zones, &account.time_zone, charge.event_time_ms);
+        let day = charge.day();
         let id = (advertiser_id, charge.campaign_id);
         let mut campaign = if account.has_campaigns { self.campaigns.get_mut(&id) } else { None };
         charge.outcome = match (refused, account.check(amount, day)?, &campaign) {
@@ -184,6 +176,20 @@ impl Books {
             }
         }
     }
+}
+
+fn zone_of_name<'a>(zones: &'a mut HashMap<String, TimeZone>, name: &str) -> &'a TimeZone {
+    zones.entry_ref(name).or_insert_with(|| zone(name).unwrap_or(TimeZone::UTC))
+}
+
+/// How far the clocks of a zone are ahead of UTC at a time, in minutes.
+fn utc_offset(zones: &mut HashMap<String, TimeZone>, name: &str, time_ms: u64) -> i16 {
+    if name.is_empty() {
+        return 0;
+    }
+    let time = i64::try_from(time_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let seconds = time.map_or(0, |time| zone_of_name(zones, name).to_offset(time).seconds());
+    i16::try_from(seconds / 60).unwrap_or(0)
 }
 
 fn campaign_key((advertiser_id, campaign_id): CampaignId) -> Vec<u8> {

@@ -22,7 +22,7 @@ use weir_state::failpoints;
 const LOCATED: usize = 256;
 /// How much longer a group commit gathers while the producers have fallen behind: fewer fsyncs are cheaper, and
 /// nobody waits for a single record.
-const WHEN_BEHIND: u32 = 3;
+const WHEN_BEHIND: u32 = 5;
 /// Segments whose index stays in memory.
 const INDEXED_SEGMENTS: usize = 4;
 

@@ -17,8 +17,8 @@ fuzz_target!(|text: &str| {
     CACHE.with_borrow_mut(|cache| {
         for agent in text.split('\n') {
             let is_bot = LIST.is_bot(agent);
-            assert_eq!(cache.is_bot(&LIST, agent), is_bot);
-            assert_eq!(cache.is_bot(&LIST, agent), is_bot);
+            assert_eq!(cache.is_bot(&LIST, agent.as_bytes()), is_bot);
+            assert_eq!(cache.is_bot(&LIST, agent.as_bytes()), is_bot);
             assert!(is_bot || !matches!(agent.trim(), "" | "-"));
         }
     });
