@@ -15,7 +15,7 @@ steps() {
   cat <<'STEPS'
 fresh memory from the system	asm_exc_page_fault
 read the log lines	source::reader::read|source::reader::lines|filemap_read
-parse	operators::collect::parse|operators..collect.*Deserialize|sonic_rs
+parse	operators::collect::parse|sonic_rs
 match bots	operators::bots
 digest	outbox::digest_of
 compress	lz4_flex
@@ -27,7 +27,7 @@ decode and read the topics	input::|BatchCursor|Record::decode|Event::decode|Char
 checkpoint	thread:^checkpoint
 flush and compaction	thread:^rocksdb
 commit: what changed	::stage|Pages::stage|take_delta
-commit: write batch and memtable	rocksdb_write|rocksdb::WriteBatch|rocksdb::DBImpl::Write|task::Task.*commit|Store::commit
+commit: write batch and memtable	rocksdb_write|rocksdb::WriteBatch|rocksdb::DBImpl::Write|commit_as
 state: look up and change	minute_table|IdentityTable|HashMap|hashbrown|deduct::books|DailyBooks|rocksdb
 operators: decide	weir_operators
 scheduling and the rest	.
@@ -36,7 +36,7 @@ STEPS
 
 # Reads `perf script`: a line for the thread, one for each frame, an empty one.
 table() {
-  awk --assign events="$EVENTS" --assign cpu_s="$1" '
+  awk -v events="$EVENTS" -v cpu_s="$1" '
     NR == FNR { split($0, part, "\t"); name[++steps] = part[1]; pattern[steps] = part[2]; next }
     NF == 0 { count(); next }
     /^[^ \t]/ { count(); thread = $1; next }
@@ -57,20 +57,21 @@ table() {
 }
 
 main() {
-  local data=$BENCH/profile.data cpu
+  local cpu
   [[ $# -le 1 ]] || die "usage: [EVENTS=5000000] [PARTITIONS=8] tests/bench-profile.sh [BINARY]"
   command -v perf >/dev/null || die "perf is missing; Debian has it in the package linux-perf"
   WEIR=${1:-$WEIR}
   DATA=$(mktemp --directory "$BENCH/run.XXXXXX")
-  trap 'rm -rf "$DATA" "$data"' EXIT
+  SAMPLES=$DATA.samples
+  trap 'rm -rf "$DATA" "$SAMPLES"' EXIT
   warm_up
-  perf record --quiet --freq 197 --call-graph dwarf,16384 --output "$data" -- \
+  perf record --quiet --freq 197 --call-graph dwarf,16384 --output "$SAMPLES" -- \
     /usr/bin/time --format '%U %S' --output "$BENCH/profile-cpu.txt" \
     "$WEIR" run --input "$LOG"/events-*.ndjson --accounts "$LOG/accounts.csv" \
     --data-dir "$DATA" --partitions "$PARTITIONS" --until-end --summary json >"$BENCH/profile-summary.json"
   cpu=$(awk '{ print $1 + $2 }' "$BENCH/profile-cpu.txt")
   say "$(jq '.events_per_s | round' "$BENCH/profile-summary.json") events/s, $cpu CPU s, sampled"
-  { printf 'step\tshare\tns an event\n'; perf script --input "$data" --no-inline --fields comm,ip,sym 2>/dev/null | table "$cpu"; } |
+  { printf 'step\tshare\tns an event\n'; perf script --input "$SAMPLES" --no-inline --fields comm,ip,sym 2>/dev/null | table "$cpu"; } |
     column --table --separator $'\t'
 }
 

@@ -367,11 +367,6 @@ fn required<'b>(name: &str, value: &'b Option<Text<'_>>) -> Result<&'b str, Bad>
     value.as_deref().ok_or_else(|| missing(name))
 }
 
-fn of_user<'b>(
-    reported: bool,
-    name: &str,
-    value: &'b Option<Text<'_>>,
-    or: &'b str,
-) -> Result<&'b str, Bad> {
+fn of_user<'b>(reported: bool, name: &str, value: &'b Option<Text<'_>>, or: &'b str) -> Result<&'b str, Bad> {
     if reported { Ok(value.as_deref().unwrap_or(or)) } else { required(name, value) }
 }

@@ -48,7 +48,9 @@ fn bot_match_cached(bencher: Bencher<'_, '_>) {
     let (list, agents) = (BotList::builtin().unwrap(), events().map(|e| e.ua()).collect::<Vec<_>>());
     let mut cache = BotCache::default();
     let bench = bencher.counter(ItemsCount::new(TURN));
-    bench.bench_local(|| agents.iter().filter(|agent| cache.is_bot(&list, black_box(agent).as_bytes())).count());
+    bench.bench_local(|| {
+        agents.iter().filter(|agent| cache.is_bot(&list, black_box(agent).as_bytes())).count()
+    });
 }
 
 #[divan::bench]
