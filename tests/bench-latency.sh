@@ -92,7 +92,7 @@ main() {
   results=$BENCH/results/latency-$(date --utc +%Y%m%dT%H%M%SZ).json
   BENCH=$(mktemp --directory "$(cache_dir)/bench-latency.XXXXXX")
   # shellcheck disable=SC2046
-  trap 'kill $(jobs -p) 2>/dev/null; wait; rm -rf "$BENCH"' EXIT
+  trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$BENCH"' EXIT
   [[ -n $RATE ]] || measure_rate
   for share in $SHARES; do
     measure "$share" >>"$results"

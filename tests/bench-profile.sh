@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Where the CPU time of a finite run goes, step by step, by samples of the whole process.
+# Where the CPU time of a finite run goes, step by step. The shares are of a run that is sampled; what they are
+# shares of is the CPU time of a second one that is not.
 # Usage: [EVENTS=5000000] [PARTITIONS=8] tests/bench-profile.sh [BINARY]
 # BINARY is another build of weir, say of the revision before a change. Needs `perf` (Debian: linux-perf).
 set -euo pipefail
@@ -61,16 +62,18 @@ main() {
   [[ $# -le 1 ]] || die "usage: [EVENTS=5000000] [PARTITIONS=8] tests/bench-profile.sh [BINARY]"
   command -v perf >/dev/null || die "perf is missing; Debian has it in the package linux-perf"
   WEIR=${1:-$WEIR}
-  DATA=$(mktemp --directory "$BENCH/run.XXXXXX")
-  SAMPLES=$DATA.samples
-  trap 'rm -rf "$DATA" "$SAMPLES"' EXIT
+  SCRATCH=$(mktemp --directory "$BENCH/run.XXXXXX")
+  SAMPLES=$SCRATCH/samples
+  trap 'rm -rf "$SCRATCH"' EXIT
+  DATA=$SCRATCH/sampled
   warm_up
-  perf record --quiet --freq 197 --call-graph dwarf,16384 --output "$SAMPLES" -- \
-    /usr/bin/time --format '%U %S' --output "$BENCH/profile-cpu.txt" \
+  perf record --quiet --freq 97 --call-graph dwarf,16384 --output "$SAMPLES" -- \
     "$WEIR" run --input "$LOG"/events-*.ndjson --accounts "$LOG/accounts.csv" \
-    --data-dir "$DATA" --partitions "$PARTITIONS" --until-end --summary json >"$BENCH/profile-summary.json"
-  cpu=$(awk '{ print $1 + $2 }' "$BENCH/profile-cpu.txt")
-  say "$(jq '.events_per_s | round' "$BENCH/profile-summary.json") events/s, $cpu CPU s, sampled"
+    --data-dir "$DATA" --partitions "$PARTITIONS" --until-end --summary json >/dev/null
+  DATA=$SCRATCH/not-sampled
+  run_job "$WEIR"
+  cpu=$(echo "$(measured 'User time (seconds)') $(measured 'System time (seconds)')" | awk '{ print $1 + $2 }')
+  say "$(jq '.events_per_s | round' "$BENCH/summary.json") events/s, $cpu CPU s"
   { printf 'step\tshare\tns an event\n'; perf script --input "$SAMPLES" --no-inline --fields comm,ip,sym 2>/dev/null | table "$cpu"; } |
     column --table --separator $'\t'
 }

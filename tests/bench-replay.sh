@@ -62,7 +62,7 @@ main() {
   install_packages jq
   BENCH=$(mktemp --directory "$(cache_dir)/bench-replay.XXXXXX")
   # shellcheck disable=SC2046
-  trap 'kill $(jobs -p) 2>/dev/null; wait; rm -rf "$BENCH"' EXIT
+  trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$BENCH"' EXIT
   start=$((($(date +%s) - (MINUTES + 1) * 60) / 60 * 60))
   say "Writing $MINUTES minutes of $RATE events/s"
   "$WEIR" gen --out "$BENCH/history" --events $((MINUTES * 60 * RATE)) --rate $RATE --start-ms ${start}000 >/dev/null
