@@ -235,7 +235,8 @@ impl<const K: usize, const V: usize> MinuteTable<K, V> {
         Ok(self.change(slot, change))
     }
 
-    /// Where the value of a key (zeros if it is new) stands in memory until the next commit.
+    /// Where the value of a key (zeros if it is new) stands in memory, until the table is asked for another
+    /// one or stages a commit.
     #[inline]
     pub fn slot(&mut self, store: &Store, minute: Minute, key: &[u8; K]) -> Result<Slot, StateError> {
         let hash = self.hasher.hash_one(key);

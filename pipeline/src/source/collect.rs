@@ -420,6 +420,7 @@ impl Work for CollectTask {
                     }
                 }
                 None => {
+                    self.log.set_behind(false);
                     let wait = if self.state.ended { POLL / 2 } else { POLL };
                     self.next_poll = self.options.clock.instant() + wait;
                 }
