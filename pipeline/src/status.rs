@@ -65,7 +65,7 @@ impl TaskStatus {
         self.reads.then(|| self.end.load(Ordering::Acquire).max(self.position()))
     }
 
-    /// Durable input records not processed yet.
+    /// Durable input records that are not committed yet.
     pub fn lag(&self) -> u64 {
         self.end().map_or(0, |end| end - self.position())
     }

@@ -175,21 +175,18 @@ impl<const K: usize, const V: usize> MinuteTable<K, V> {
         }
     }
 
-    fn place_with_room(&mut self, minute: Minute, room: impl FnOnce(&Self) -> usize) -> usize {
+    /// Where a minute stands in memory; if it is new, with room for so many entries.
+    fn place_with_room(&mut self, minute: Minute, room: usize) -> usize {
         self.place_of(minute).unwrap_or_else(|at| {
-            let hot = Hot::with_room(room(self));
-            self.hot.insert(at, (minute, hot));
+            self.hot.insert(at, (minute, Hot::with_room(room)));
             at
         })
     }
 
     fn replay(&mut self, minute: Minute, blob: &[u8]) {
-        let place = self.place_with_room(minute, |_| blob.len() / (K + V));
+        let place = self.place_with_room(minute, blob.len() / (K + V));
         let hot = &mut self.hot[place].1;
-        for entry in blob.chunks_exact(K + V) {
-            let (mut key, mut value) = ([0; K], [0; V]);
-            key.copy_from_slice(&entry[..K]);
-            value.copy_from_slice(&entry[K..]);
+        for (key, value) in pages::entries(blob) {
             let hash = self.hasher.hash_one(key);
             match hot.find(hash, &key) {
                 Some(at) => hot.entries[at].1 = value,
@@ -246,7 +243,7 @@ impl<const K: usize, const V: usize> MinuteTable<K, V> {
             return Ok(Slot { place, at });
         }
         let value = self.get_sealed(store, minute, key)?.unwrap_or([0; V]);
-        let place = self.place_with_room(minute, |this| this.likely(minute));
+        let place = self.place_with_room(minute, self.likely(minute));
         let at = self.hot[place].1.insert(&self.hasher, hash, *key, value);
         Ok(Slot { place, at })
     }
@@ -334,14 +331,8 @@ impl<const K: usize, const V: usize> MinuteTable<K, V> {
         let mut entries = Vec::with_capacity(hot.entries.len);
         if self.sealed.contains_key(&minute) {
             store.scan(self.table, &prefix(b'p', minute), |_, page| {
-                for entry in page.chunks_exact(K + V) {
-                    let (mut key, mut value) = ([0; K], [0; V]);
-                    key.copy_from_slice(&entry[..K]);
-                    value.copy_from_slice(&entry[K..]);
-                    if hot.find(self.hasher.hash_one(key), &key).is_none() {
-                        entries.push((key, value));
-                    }
-                }
+                let old = pages::entries(page);
+                entries.extend(old.filter(|(key, _)| hot.find(self.hasher.hash_one(key), key).is_none()));
             })?;
         }
         entries.extend(hot.entries.blocks.into_iter().flatten());

@@ -37,6 +37,18 @@ pub(crate) fn find<const K: usize, const V: usize>(page: &[u8], key: &[u8; K]) -
     None
 }
 
+/// The entries of a page, or of anything else in which they stand one after the other.
+pub(crate) fn entries<const K: usize, const V: usize>(
+    bytes: &[u8],
+) -> impl Iterator<Item = ([u8; K], [u8; V])> {
+    bytes.chunks_exact(K + V).map(|entry| {
+        let (mut key, mut value) = ([0; K], [0; V]);
+        key.copy_from_slice(&entry[..K]);
+        value.copy_from_slice(&entry[K..]);
+        (key, value)
+    })
+}
+
 /// Splits entries over pages.
 pub(crate) fn build<const K: usize, const V: usize>(entries: Vec<([u8; K], [u8; V])>) -> Vec<Vec<u8>> {
     let pages = pages_for(entries.len());
