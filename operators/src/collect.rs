@@ -117,10 +117,12 @@ pub struct Taken {
 }
 
 impl Collect {
-    /// Takes in lines up to the first one that belongs to a new minute.
+    /// Takes in lines up to the first one that belongs to a new minute. What follows `ahead` is only looked at,
+    /// to tell whether a surprising time is followed; [`LOOKAHEAD`] lines of it are enough.
     pub fn slice(
         &mut self,
         lines: &[PlacedLine<'_>],
+        ahead: &[PlacedLine<'_>],
         time: TimeSource,
         ingest_time_ms: u64,
         rules: &Rules,
@@ -131,7 +133,7 @@ impl Collect {
         for (i, (position, line)) in lines.iter().enumerate() {
             let parsed = parse(line);
             if let (Ok(parsed), TimeSource::Events) = (&parsed, time) {
-                self.clock.advance(parsed.event_time_ms, || times(&lines[i + 1..]), rules);
+                self.clock.advance(parsed.event_time_ms, || times(lines[i + 1..].iter().chain(ahead)), rules);
                 if self.tick_is_due() {
                     taken = i;
                     break;
@@ -195,8 +197,8 @@ impl Collect {
 }
 
 /// The times of the next events.
-fn times(lines: &[PlacedLine<'_>]) -> Vec<u64> {
-    lines.iter().filter_map(|(_, line)| parse(line).ok()).map(|l| l.event_time_ms).take(LOOKAHEAD).collect()
+fn times<'a>(lines: impl Iterator<Item = &'a PlacedLine<'a>>) -> Vec<u64> {
+    lines.filter_map(|(_, line)| parse(line).ok()).map(|l| l.event_time_ms).take(LOOKAHEAD).collect()
 }
 
 #[derive(Clone, Debug)]

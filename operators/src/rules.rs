@@ -45,7 +45,7 @@ impl Default for Rules {
             max_user_ad_minute: 10,
             max_user_clicks_minute: 100,
             max_user_ads_10s: 50,
-            hot_minutes: 15,
+            hot_minutes: 12,
             hot_entries: 4_000_000,
         }
     }

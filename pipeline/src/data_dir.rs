@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use weir_proto::{Producer, StageId, TaskId};
 use weir_state::{CheckpointDir, failpoints, remove_all, sum_of_json};
 
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const CUT_FORMAT: u32 = 1;
 const CUT: &str = "cut.json";
 const ADDRESS: &str = "control.address";

@@ -238,15 +238,15 @@ impl Fleet {
     }
 }
 
-/// Applies `open` to all items on a few threads; the results in order, or the first error.
-fn in_parallel<T: Sync, R: Send>(
+/// Applies `apply` to all items on a few threads; the results in order, or the first error.
+pub(crate) fn in_parallel<T: Sync, R: Send>(
     items: &[T],
-    open: impl Fn(&T) -> Result<R, JobError> + Sync,
+    apply: impl Fn(&T) -> Result<R, JobError> + Sync,
 ) -> Result<Vec<R>, JobError> {
     std::thread::scope(|scope| {
         let chunks = items.chunks(items.len().div_ceil(OPENERS).max(1));
         let threads: Vec<_> = chunks
-            .map(|chunk| scope.spawn(|| chunk.iter().map(&open).collect::<Result<Vec<R>, _>>()))
+            .map(|chunk| scope.spawn(|| chunk.iter().map(&apply).collect::<Result<Vec<R>, _>>()))
             .collect();
         let mut all = Vec::with_capacity(items.len());
         for thread in threads {

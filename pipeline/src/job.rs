@@ -6,7 +6,7 @@ use crate::config::{self, Deliver};
 use crate::data_dir::{DataDir, DataDirLock};
 use crate::deliver::{self, Deliveries};
 use crate::error::JobError;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, in_parallel};
 use crate::generations::{Cuts, Entry, Generation, Promotion, Registry, check_settled};
 use crate::ledger::Ledger;
 use crate::log::{EmbeddedLog, LogOptions};
@@ -27,7 +27,7 @@ use weir_proto::{Minute, StageId, TaskId, rpc};
 use weir_state::{Retention, Store};
 
 /// Block cache of all stores together, in bytes.
-const BLOCK_CACHE: usize = 64 << 20;
+const BLOCK_CACHE: usize = 32 << 20;
 /// How often it is looked whether a promotion can go on.
 const CONDUCT: Duration = Duration::from_millis(20);
 
@@ -303,10 +303,7 @@ impl Job {
 
     /// So that the next start has nothing to fold again.
     fn flush(&self) -> Result<(), JobError> {
-        let mut result = Ok(());
-        self.scheduler
-            .for_each(|task| result = std::mem::replace(&mut result, Ok(())).and(task.store().flush()));
-        Ok(result?)
+        self.scheduler.with_stores(|stores| in_parallel(stores, |store| Ok(store.flush()?))).map(drop)
     }
 
     /// Begins a generation that runs beside the published one from now on.

@@ -250,6 +250,13 @@ impl Scheduler {
     pub fn for_each(&self, mut visit: impl FnMut(&dyn Work)) {
         self.state().tasks.iter().filter_map(|s| s.task.as_ref()).for_each(|t| visit(&**t));
     }
+
+    /// Gives `visit` the stores of all tasks once the threads have ended.
+    pub fn with_stores<R>(&self, visit: impl FnOnce(&[&Store]) -> R) -> R {
+        let state = self.state();
+        let tasks = state.tasks.iter().filter_map(|s| s.task.as_ref());
+        visit(&tasks.map(|task| task.store()).collect::<Vec<_>>())
+    }
 }
 
 struct StopOnPanic<'a>(&'a Scheduler);

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 const SMALLEST: u32 = 10;
 const LARGEST: u32 = 23;
 /// Bytes kept of each size, at most.
-const KEPT: usize = 16 << 20;
+const KEPT: usize = 8 << 20;
 
 static SPARE: [Mutex<Vec<Vec<u8>>>; (LARGEST - SMALLEST + 1) as usize] =
     [const { Mutex::new(Vec::new()) }; (LARGEST - SMALLEST + 1) as usize];

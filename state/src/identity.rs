@@ -93,7 +93,7 @@ impl IdentityTable {
 
     /// The verdict on an identity, if there is one.
     #[inline]
-    pub fn get(&self, store: &Store, id: &Identity<'_>) -> Result<Option<u8>, StateError> {
+    pub fn get(&mut self, store: &Store, id: &Identity<'_>) -> Result<Option<u8>, StateError> {
         if let Some((minute, key)) = id.timed()
             && let Some([verdict]) = self.timed.get(store, minute, &key)?
         {

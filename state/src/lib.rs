@@ -8,6 +8,7 @@
 //! and checkpoints by checksums of their own. The version of a [`TaskMeta`] stands for the layout of all tables
 //! whose values have none of their own.
 
+mod blobs;
 mod checkpoint;
 pub mod direct;
 mod error;
@@ -15,6 +16,7 @@ pub mod failpoints;
 mod files;
 #[doc(hidden)]
 pub mod fuzzing;
+mod hot;
 mod identity;
 mod memory;
 mod meta;

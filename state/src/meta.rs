@@ -1,11 +1,11 @@
 //! Where a task stands: written in the same commit as the state it belongs to.
 //!
-//! Bytes: `version u8 = 3, crc32c u32 of the rest, postcard of the struct`.
+//! Bytes: `version u8 = 4, crc32c u32 of the rest, postcard of the struct`.
 
 use serde::{Deserialize, Serialize};
 use weir_proto::{DropReason, Minute, Outcome, Producer, Provenance, Topic};
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// The highest record seen of one upstream task; what is at or below it is a repeat. One task has one
 /// mark, whatever its generation: running numbers go on over generations.

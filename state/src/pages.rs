@@ -1,4 +1,4 @@
-//! The on-disk form of a minute that is no longer kept in memory.
+//! The on-disk form of a minute that is not in memory and was asked for.
 //!
 //! A sealed minute's entries stand in pages: a key's page is chosen by its hash, so that a look-up
 //! is one read. A page is its entries, sorted by key, one after the other; the minute's header holds

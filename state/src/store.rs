@@ -1,12 +1,14 @@
 //! One task's RocksDB.
 //!
-//! Keys are a table's number followed by the table's own key; table 0 holds the [`TaskMeta`].
+//! Keys are a table's number followed by the table's own key; table 0 holds the [`TaskMeta`]. What commits add to
+//! the minutes of a table, their *blobs*, stands in a column family of its own ([`crate::blobs`]).
 //!
 //! What a task can fold again from its log needs no write-ahead log here: such commits live in memory
 //! until RocksDB flushes them, at the latest with the next checkpoint. A flush holds whole commits, so
 //! after a crash the store is at some earlier commit, behind its log, and catches up. What cannot be
 //! made again (the plans of collect) is committed durably.
 
+use crate::blobs;
 use crate::direct;
 use crate::error::StateError;
 use crate::failpoints;
@@ -14,13 +16,18 @@ use crate::memory::{MemoryDisk, MemoryStore, ops_of};
 use crate::meta::TaskMeta;
 use crate::rocks_files;
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{BlockBasedOptions, Cache, DB, DBPinnableSlice, Direction, IteratorMode, Options};
-use rocksdb::{DBCompressionType, DBRecoveryMode, WriteBatch, WriteOptions};
+use rocksdb::{BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBPinnableSlice};
+use rocksdb::{DBCompressionType, DBRecoveryMode, Direction, FlushOptions, IteratorMode, Options};
+use rocksdb::{WriteBatch, WriteOptions};
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use weir_proto::Minute;
 
 const META: &[u8] = &[0];
+/// RocksDB's name of the family that every store has.
+const ROWS: &str = "default";
 const MIB: usize = 1 << 20;
 
 /// What all stores of a process share.
@@ -43,6 +50,7 @@ impl Shared {
         Shared { memory: Some(disk), ..Shared::new(0) }
     }
 
+    /// Of the store, and of the family of rows.
     fn options(&self) -> Options {
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(&self.cache);
@@ -51,24 +59,21 @@ impl Shared {
         table.set_cache_index_and_filter_blocks(true);
         let mut o = Options::default();
         o.create_if_missing(true);
+        o.create_missing_column_families(true);
+        // A commit is in both families or in none, whenever they are flushed.
+        o.set_atomic_flush(true);
         o.set_block_based_table_factory(&table);
-        o.set_write_buffer_size(2 * MIB);
-        o.set_max_write_buffer_number(4);
-        // Each checkpoint flushes a small file, and most of it is deleted by minute before long:
-        // compacting it earlier would rewrite what is about to die.
-        o.set_level_zero_file_num_compaction_trigger(24);
-        o.set_level_zero_slowdown_writes_trigger(64);
-        o.set_level_zero_stop_writes_trigger(96);
-        o.set_target_file_size_base(16 * MIB as u64);
+        self.sizes(&mut o);
         o.set_max_background_jobs(2);
         o.set_max_open_files(64);
+        // Stores are opened side by side already.
+        o.set_max_file_opening_threads(1);
         o.set_keep_log_file_num(2);
         o.set_max_log_file_size(MIB);
         o.set_stats_dump_period_sec(0);
         // Only what a crash left of a last write may be left out; RocksDB's own choice is to leave out all
         // that follows a damaged record.
         o.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-        // What a commit writes is mostly ids; they do not compress, and young files die soon.
         o.set_compression_per_level(&[
             DBCompressionType::None,
             DBCompressionType::None,
@@ -79,6 +84,28 @@ impl Shared {
             DBCompressionType::Lz4,
         ]);
         o
+    }
+
+    /// Of the family of blobs: mostly ids, which do not compress, and each is larger than a block.
+    fn blob_options(&self) -> Options {
+        let mut table = BlockBasedOptions::default();
+        table.set_block_cache(&self.cache);
+        table.set_block_size(16 << 10);
+        let mut o = Options::default();
+        o.set_block_based_table_factory(&table);
+        self.sizes(&mut o);
+        o.set_compression_type(DBCompressionType::None);
+        o
+    }
+
+    fn sizes(&self, o: &mut Options) {
+        o.set_write_buffer_size(2 * MIB);
+        o.set_max_write_buffer_number(4);
+        // Each checkpoint flushes small files: so many are merged at a time.
+        o.set_level_zero_file_num_compaction_trigger(24);
+        o.set_level_zero_slowdown_writes_trigger(64);
+        o.set_level_zero_stop_writes_trigger(96);
+        o.set_target_file_size_base(16 * MIB as u64);
     }
 }
 
@@ -125,7 +152,10 @@ impl Store {
         // A young table is read again only at a restart.
         let direct = *shared.direct.get_or_init(|| direct::is_possible(dir));
         options.set_use_direct_io_for_flush_and_compaction(direct);
-        let db = DB::open(&options, dir).map_err(|source| rocks_files::damage(dir, source))?;
+        let blobs = ColumnFamilyDescriptor::new(blobs::FAMILY, shared.blob_options());
+        let rows = ColumnFamilyDescriptor::new(ROWS, options.clone());
+        let db = DB::open_cf_descriptors(&options, dir, [rows, blobs])
+            .map_err(|source| rocks_files::damage(dir, source))?;
         Ok(Store { backend: Backend::Rocks(db), dir: dir.to_owned() })
     }
 
@@ -135,9 +165,14 @@ impl Store {
             return Self::open(dir, shared);
         }
         rocks_files::check_beside(dir)?;
-        let db = DB::open_for_read_only(&shared.options(), dir, false)
+        let db = DB::open_cf_for_read_only(&shared.options(), dir, [ROWS, blobs::FAMILY], false)
             .map_err(|source| rocks_files::damage(dir, source))?;
         Ok(Store { backend: Backend::Rocks(db), dir: dir.to_owned() })
+    }
+
+    fn blobs_of<'a>(&self, db: &'a DB) -> Result<&'a ColumnFamily, StateError> {
+        let missing = StateError::Format { path: self.dir.clone(), what: "a store with blobs" };
+        db.cf_handle(blobs::FAMILY).ok_or(missing)
     }
 
     fn rocks<T>(&self, result: Result<T, rocksdb::Error>) -> Result<T, StateError> {
@@ -209,6 +244,63 @@ impl Store {
         Ok(())
     }
 
+    /// Adds to a commit what it adds to a minute of a table.
+    pub fn put_blob(
+        &self,
+        commit: &mut Commit,
+        table: u8,
+        minute: Minute,
+        blob: &[u8],
+    ) -> Result<(), StateError> {
+        let key = blobs::key(minute, table, commit.number);
+        match &self.backend {
+            Backend::Rocks(db) => commit.batch.put_cf(self.blobs_of(db)?, key, blob),
+            Backend::Memory(_) => commit.batch.put(blobs::beside_rows(&key), blob),
+        }
+        Ok(())
+    }
+
+    /// Deletes all that commits added to a minute of a table.
+    pub fn delete_blobs(&self, commit: &mut Commit, table: u8, minute: Minute) -> Result<(), StateError> {
+        let (from, to) = (blobs::key(minute, table, 0), blobs::key(minute, table + 1, 0));
+        match &self.backend {
+            Backend::Rocks(db) => commit.batch.delete_range_cf(self.blobs_of(db)?, from, to),
+            Backend::Memory(_) => {
+                commit.batch.delete_range(blobs::beside_rows(&from), blobs::beside_rows(&to))
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` with each blob of a minute of a table, in the order of commits.
+    pub fn scan_blobs(
+        &self,
+        table: u8,
+        minute: Minute,
+        mut visit: impl FnMut(&[u8]),
+    ) -> Result<(), StateError> {
+        match &self.backend {
+            Backend::Rocks(db) => self.rocks(blobs::scan(db, self.blobs_of(db)?, table, minute, visit)),
+            Backend::Memory(store) => {
+                let prefix = blobs::beside_rows(&blobs::key(minute, table, 0)[..5]);
+                store.scan(&prefix).iter().for_each(|(_, blob)| visit(blob));
+                Ok(())
+            }
+        }
+    }
+
+    /// The minutes of a table that have any blobs, from one on.
+    pub fn minutes_of_blobs(&self, table: u8, from: Minute) -> Result<BTreeSet<Minute>, StateError> {
+        match &self.backend {
+            Backend::Rocks(db) => self.rocks(blobs::minutes(db, self.blobs_of(db)?, table, from)),
+            Backend::Memory(store) => {
+                let keys = store.scan(&[blobs::BESIDE_ROWS]).into_iter().map(|(key, _)| key);
+                let own = keys.filter_map(|key| blobs::parse(&key[1..]));
+                Ok(own.filter(|(m, of)| *of == table && *m >= from).map(|(m, _)| m).collect())
+            }
+        }
+    }
+
     /// Writes a commit as one: the step of this name.
     pub fn commit_as(
         &self,
@@ -257,7 +349,11 @@ impl Store {
         let failed = |e| StateError::io("flush", &self.dir)(e);
         failpoints::before("store.flush").map_err(failed)?;
         match &self.backend {
-            Backend::Rocks(db) => self.rocks(db.flush())?,
+            Backend::Rocks(db) => {
+                let rows = db.cf_handle(ROWS).into_iter();
+                let families: Vec<&ColumnFamily> = rows.chain([self.blobs_of(db)?]).collect();
+                self.rocks(db.flush_cfs_opt(&families, &FlushOptions::default()))?;
+            }
             Backend::Memory(store) => store.flush(&self.dir)?,
         }
         failpoints::after("store.flush").map_err(failed)
@@ -329,7 +425,7 @@ impl Commit {
 }
 
 fn with_table(table: u8, key: &[u8]) -> Vec<u8> {
-    debug_assert!(table > 0);
+    debug_assert!(table > 0 && table != blobs::BESIDE_ROWS);
     let mut full = Vec::with_capacity(1 + key.len());
     full.push(table);
     full.extend_from_slice(key);

@@ -19,7 +19,9 @@ use weir_tests::{
 };
 
 /// The format of the directory in the fixture, as its `weir.json` has it.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
+/// Those of earlier fixtures, which are refused.
+const REFUSED: [u32; 1] = [2];
 /// 2026-03-10T08:00:00Z.
 const T: i64 = 1_773_129_600_000;
 const BEFORE: u32 = 240;
@@ -31,7 +33,7 @@ const WHAT_TO_DO: &str = "this version does not go on with a data directory of t
 #[test]
 fn a_directory_of_an_earlier_version_goes_on() {
     let scratch = Scratch::new("upgrade");
-    tar(&["-xzf", fixture().to_str().unwrap(), "-C", scratch.path("").to_str().unwrap()]);
+    unpack(FORMAT, &scratch);
     let seen: Value = serde_json::from_slice(&std::fs::read(scratch.path("seen.json")).unwrap()).unwrap();
     let log = scratch.write("later.log", lines(BEFORE..BEFORE + AFTER).concat());
     let mut job = job(&scratch, &log);
@@ -70,11 +72,20 @@ fn another_format_is_refused() {
     std::fs::create_dir(&data).unwrap();
     for text in ["{\"format\":1,\"partitions\":4}", "{\"format\":99,\"anything\":1}"] {
         std::fs::write(data.join("weir.json"), text).unwrap();
-        let said = [data.join("weir.json").display().to_string(), format!("reads {FORMAT}")];
-        let phrases: Vec<&str> =
-            said.iter().map(String::as_str).chain(["use the version that made"]).collect();
-        ask(&data, &["report"]).refused(&[1], &phrases);
+        is_refused(&data);
     }
+    for format in REFUSED {
+        std::fs::remove_dir_all(&data).unwrap();
+        unpack(format, &scratch);
+        is_refused(&data);
+    }
+}
+
+#[track_caller]
+fn is_refused(data: &Path) {
+    let said = [data.join("weir.json").display().to_string(), format!("reads {FORMAT}")];
+    let phrases: Vec<&str> = said.iter().map(String::as_str).chain(["use the version that made"]).collect();
+    ask(data, &["report"]).refused(&[1], &phrases);
 }
 
 #[test]
@@ -106,7 +117,7 @@ fn make_the_fixture() {
     let seen = serde_json::to_vec(&Seen::of(&dir)).unwrap();
     scratch.write("seen.json", seen);
     // What RocksDB tells people is of no use here.
-    let fixture = fixture();
+    let fixture = fixture(FORMAT);
     let packed = ["-czf", fixture.to_str().unwrap(), "--exclude=LOG", "--exclude=LOG.old.*"];
     std::fs::create_dir_all(fixture.parent().unwrap()).unwrap();
     tar(&[&packed[..], &["-C", scratch.path("").to_str().unwrap(), "data", "seen.json"]].concat());
@@ -154,8 +165,12 @@ fn lag(dir: &Path) -> u64 {
     folding.map(|row| row["lag"].as_u64().unwrap_or(0)).sum()
 }
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/data-dir-{FORMAT}.tar.gz"))
+fn fixture(format: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/data-dir-{format}.tar.gz"))
+}
+
+fn unpack(format: u32, scratch: &Scratch) {
+    tar(&["-xzf", fixture(format).to_str().unwrap(), "-C", scratch.path("").to_str().unwrap()]);
 }
 
 #[track_caller]

@@ -42,7 +42,7 @@ impl Deduct {
     /// The charge that a command is about, if it was decided and charged. Its amount is what stands in the
     /// log; as long as identities are kept, they must agree that it was charged.
     fn past<'a>(
-        &self,
+        &mut self,
         store: &Store,
         advertiser_id: u64,
         original: Option<&'a Original>,

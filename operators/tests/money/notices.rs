@@ -13,7 +13,7 @@ fn collect(line: &str) -> Result<Vec<u8>, String> {
     let mut out = Outbox::resume(&TaskMeta::new(task, &[Topic::Raw, Topic::Dropped], 1, 0));
     let mut collect = Collect::default();
     collect.clock.0 = T0;
-    collect.slice(&[(0, line.as_bytes())], TimeSource::Wall(T0), T0, &Rules::default(), &mut out);
+    collect.slice(&[(0, line.as_bytes())], &[], TimeSource::Wall(T0), T0, &Rules::default(), &mut out);
     let batch = out.take().pop().unwrap();
     let record = Batch::open(&batch.bytes).unwrap().next().unwrap().unwrap();
     match (batch.output, Record::decode(record.bytes).unwrap()) {

@@ -21,7 +21,7 @@ fn collect(lines: &[Vec<u8>], time: TimeSource) -> (u32, Vec<(String, Vec<u8>)>)
     let placed: Vec<_> = lines.iter().enumerate().map(|(i, l)| (i as u64, &l[..])).collect();
     let mut at = 0;
     while at < placed.len() {
-        let taken = collect.slice(&placed[at..], time, 1, &Rules::default(), &mut out);
+        let taken = collect.slice(&placed[at..], &[], time, 1, &Rules::default(), &mut out);
         at += taken.lines;
         if collect.tick_is_due() {
             collect.last_tick = Minute::of_ms(collect.clock.0);
@@ -114,7 +114,7 @@ fn a_new_minute_ends_the_slice_before_its_first_line() {
     let placed: Vec<_> = lines.iter().enumerate().map(|(i, l)| (i as u64, &l[..])).collect();
     let (mut out, mut collect) = (outbox(), Collect::default());
     let mut step = |from: usize| {
-        let taken = collect.slice(&placed[from..], TimeSource::Events, 1, &Rules::default(), &mut out);
+        let taken = collect.slice(&placed[from..], &[], TimeSource::Events, 1, &Rules::default(), &mut out);
         let due = collect.tick_is_due();
         collect.last_tick = Minute::of_ms(collect.clock.0);
         (taken.lines, due)

@@ -77,7 +77,7 @@ impl Default for AntiFraud {
 
 impl Default for State {
     fn default() -> Self {
-        Self { hot_minutes: 15, hot_entries: 4_000_000 }
+        Self { hot_minutes: 12, hot_entries: 4_000_000 }
     }
 }
 

@@ -157,7 +157,7 @@ pub struct AntiFraud {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a section")]
 pub struct State {
-    /// Minutes of event time kept in memory, 2 to 1440 (default 15).
+    /// Minutes of event time kept in memory, 2 to 1440 (default 12).
     #[serde(deserialize_with = "values::whole::<_, _, 2, 1440>")]
     pub hot_minutes: u32,
     /// Entries per task kept in memory before older minutes move to disk, 1 to

@@ -322,16 +322,19 @@ impl CollectTask {
         let at = self.state.files.iter().position(|f| f.id == slice.file).ok_or_else(unknown)?;
         let state = &mut self.state.files[at];
         let file = self.files.file(state)?;
-        reader::read(file, &state.path, slice.from, slice.to, &mut self.buffer)?;
-        let tape = self.state.tape;
-        let lines = reader::lines(&self.buffer, tape);
         let time = if plan.wall { TimeSource::Wall(plan.now_ms) } else { TimeSource::Events };
-        let taken = collect.slice(&lines, time, plan.now_ms, &self.rules, &mut self.outbox);
-        let bytes = lines.get(taken.lines).map_or(slice.to - slice.from, |(position, _)| position - tape);
-        state.offset = slice.from + bytes;
+        let (tape, mut from) = (self.state.tape, slice.from);
+        while from < slice.to && !collect.tick_is_due() {
+            let base = tape + (from - slice.from);
+            let piece = reader::piece(file, &state.path, from..slice.to, base, &mut self.buffer)?;
+            let (lines, ahead) = piece.lines.split_at(piece.own);
+            let taken = collect.slice(lines, ahead, time, plan.now_ms, &self.rules, &mut self.outbox);
+            from = piece.lines.get(taken.lines).map_or(slice.to, |(position, _)| from + (position - base));
+            state.newest_ms = state.newest_ms.max(taken.newest_ms);
+        }
+        state.offset = from;
         state.extend_print(file);
-        state.newest_ms = state.newest_ms.max(taken.newest_ms);
-        self.state.tape += bytes;
+        self.state.tape += from - slice.from;
         Ok(())
     }
 

@@ -2,11 +2,15 @@
 
 use crate::error::JobError;
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use weir_operators::clock::LOOKAHEAD;
 
 /// Bytes of a slice, at most and about.
 pub const SLICE: u64 = 4 << 20;
+/// Bytes read at a time: they should still be near the processor when they are parsed.
+const PIECE: u64 = 256 << 10;
 /// A line longer than this is cut: its pieces are dropped as malformed.
 const LONGEST: u64 = 64 << 20;
 
@@ -47,8 +51,44 @@ pub fn slice_end(
     Ok((start > from && (ended || start - from >= LONGEST)).then_some(start))
 }
 
-/// Reads a slice.
-pub fn read(file: &File, path: &Path, from: u64, to: u64, buffer: &mut Vec<u8>) -> Result<(), JobError> {
+/// Lines of a slice, each with its position.
+pub struct Piece<'a> {
+    /// In order.
+    pub lines: Vec<(u64, &'a [u8])>,
+    /// How many of them it has. What follows them is the beginning of the next piece.
+    pub own: usize,
+}
+
+/// Reads the lines with which a stretch of a slice begins; positions are counted from `base`. All pieces but the
+/// last one show some lines of the next one.
+pub fn piece<'b>(
+    file: &File,
+    path: &Path,
+    stretch: Range<u64>,
+    base: u64,
+    buffer: &'b mut Vec<u8>,
+) -> Result<Piece<'b>, JobError> {
+    let mut size = PIECE;
+    loop {
+        let end = stretch.end.min(stretch.start + size);
+        read(file, path, stretch.start, end, buffer)?;
+        if end == stretch.end {
+            break;
+        }
+        let whole = memchr::memrchr(b'\n', buffer).map_or(0, |at| at + 1);
+        if lines(&buffer[..whole], base).len() > LOOKAHEAD {
+            buffer.truncate(whole);
+            break;
+        }
+        size *= 2;
+    }
+    let is_last = stretch.start + buffer.len() as u64 == stretch.end;
+    let lines = lines(buffer, base);
+    let own = if is_last { lines.len() } else { lines.len() - LOOKAHEAD };
+    Ok(Piece { lines, own })
+}
+
+fn read(file: &File, path: &Path, from: u64, to: u64, buffer: &mut Vec<u8>) -> Result<(), JobError> {
     buffer.resize((to - from) as usize, 0);
     file.read_exact_at(buffer, from).map_err(|e| JobError::Source {
         path: path.to_owned(),
@@ -59,8 +99,8 @@ pub fn read(file: &File, path: &Path, from: u64, to: u64, buffer: &mut Vec<u8>) 
     })
 }
 
-/// The lines of a slice, each with its position counted from `base`. Empty lines are passed over.
-pub fn lines(slice: &[u8], base: u64) -> Vec<(u64, &[u8])> {
+/// The lines of some bytes, each with its position counted from `base`. Empty lines are passed over.
+fn lines(slice: &[u8], base: u64) -> Vec<(u64, &[u8])> {
     let mut lines = Vec::with_capacity(slice.len() / 256);
     let mut start = 0;
     for end in memchr::memchr_iter(b'\n', slice).chain([slice.len()]) {
@@ -102,6 +142,26 @@ mod tests {
         let (f, size) = file(&vec![b'x'; (LONGEST + SLICE) as usize]);
         let end = slice_end(f.as_file(), f.path(), 0, size, false).unwrap();
         assert!(end.is_some_and(|e| e >= LONGEST && e <= size));
+    }
+
+    #[test]
+    fn pieces_are_the_whole() {
+        let line =
+            |n: usize| if n.is_multiple_of(7) { String::new() } else { format!("{n:x}").repeat(n % 900) };
+        let mut text: String = (0..9_000).map(|n| line(n) + "\n").collect();
+        text += &("x".repeat(3 * PIECE as usize) + "\nlast");
+        for text in [&text[..], &text[..text.len() - 5], "a\nb", "\n\n"] {
+            let (f, size) = file(text.as_bytes());
+            let (mut from, mut found, mut buffer) = (3.min(size), Vec::new(), Vec::new());
+            while from < size {
+                let Piece { lines, own } =
+                    piece(f.as_file(), f.path(), from..size, 50 + from, &mut buffer).unwrap();
+                from = lines.get(own).map_or(size, |(position, _)| position - 50);
+                found.extend(lines[..own].iter().map(|(position, line)| (*position, line.to_vec())));
+            }
+            let all = lines(&text.as_bytes()[3.min(text.len())..], 53);
+            assert!(found == all.iter().map(|(p, l)| (*p, l.to_vec())).collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ fn take_in(lines: &[PlacedLine<'_>], time: TimeSource) {
     }
     let (mut done, mut ticks) = (0, 0);
     while done < lines.len() {
-        let taken = collect.slice(&lines[done..], time, NOW, &rules, &mut out);
+        let taken = collect.slice(&lines[done..], &[], time, NOW, &rules, &mut out);
         done += taken.lines;
         if taken.lines == 0 {
             assert!(collect.tick_is_due(), "a turn must take in something or begin a minute");

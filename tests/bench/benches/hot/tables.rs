@@ -85,7 +85,7 @@ fn minute_table_update_repeated(bencher: Bencher<'_, '_>) {
 fn minute_table_get(bencher: Bencher<'_, '_>) {
     let mut table = Table::new();
     (0..5).for_each(|turn| table.count(turn));
-    let get = |n| table.table.get(&table.store, MINUTE, black_box(&spread(n).to_le_bytes())).unwrap();
+    let mut get = |n| table.table.get(&table.store, MINUTE, black_box(&spread(n).to_le_bytes())).unwrap();
     bencher.counter(ItemsCount::new(KEYS)).bench_local(|| (0..KEYS).filter(|n| get(*n).is_some()).count());
 }
 
@@ -118,7 +118,7 @@ fn identity_get(bencher: Bencher<'_, '_>) {
     let (_dir, store) = store();
     let mut table = identities(&store);
     (0..5).for_each(|turn| decide(&mut table, &store, turn));
-    let get = |n| table.get(&store, black_box(&identity(2, n))).unwrap();
+    let mut get = |n| table.get(&store, black_box(&identity(2, n))).unwrap();
     bencher.counter(ItemsCount::new(KEYS)).bench_local(|| (0..KEYS).filter(|n| get(*n).is_some()).count());
 }
 
