@@ -95,7 +95,6 @@ fn make_the_fixture() {
     let log = scratch.write("front.log", lines(0..BEFORE).concat());
     let sink = Sink::start(Mood::Dislikes(Ad::click(7, time(7)).guid));
     let mut job = job(&scratch, &log);
-    job.open_control();
     job.configure(
         &sink.section("batch = 50\nbackoff = \"10ms\"\nbackoff_max = \"20ms\"\nmax_attempts = 3\n"),
     );
