@@ -7,7 +7,7 @@ summarize_runs() {
   jq --slurp --arg revision "$1" '
     def median: sort | (.[(length - 1) / 2 | floor] + .[length / 2 | floor]) / 2;
     def metrics: {
-        "events/s": .events_per_s, "CPU s": (.cpu_user_s + .cpu_system_s), "system s": .cpu_system_s,
+        "events/s": .events_per_s, "steady events/s": .steady_events_per_s, "CPU s": (.cpu_user_s + .cpu_system_s), "system s": .cpu_system_s,
         "peak memory MB": (.peak_memory_bytes / 1e6), "on disk MB": ([.disk_bytes[]] | add / 1e6)
       } + ([.stages[] | {"CPU s of \(.stage)": .cpu_s}] | add);
     map(metrics) as $runs | .[0] | {
@@ -31,7 +31,7 @@ compare_sides() {
         noise: (if $known then [$a, $b | spread] | max else null end)
       }
       | .is_beyond_noise = (.ratio != null and .noise != null and (.ratio - 1 | fabs) > .noise)
-      | .is_better = ((.ratio // 1) > 1) == (.metric == "events/s")]' "$1" "$2"
+      | .is_better = ((.ratio // 1) > 1) == (.metric | endswith("events/s"))]' "$1" "$2"
 }
 
 print_runs() {

@@ -22,31 +22,10 @@ need_room() {
     die "$EVENTS events need $((EVENTS * ROOM / 1000000)) MB in $BENCH, where $((free / 1000000)) MB are free"
 }
 
-# Every fifth of a second, the time and how long the topic of charges is: how far the job has come.
-watch_charges() {
-  while sleep 0.2; do
-    # There is no such directory in the beginning.
-    { find "$DATA/log/charges" -type f -printf '%s\n' 2>/dev/null || true; } |
-      awk -v now="$EPOCHREALTIME" '{ sum += $1 } END { print now, sum + 0 }'
-  done
-}
-
 # Events/s of the first and of the last quarter of the topic.
 quarters() {
-  awk -v events="$EVENTS" '
-    { at[NR] = $1; bytes[NR] = $2 }
-    function when(part,   n, goal) {
-      goal = bytes[NR] * part
-      for (n = 2; n <= NR; n++)
-        if (bytes[n] >= goal && bytes[n] > bytes[n - 1])
-          return at[n] - (at[n] - at[n - 1]) * (bytes[n] - goal) / (bytes[n] - bytes[n - 1])
-      return at[NR]
-    }
-    function rate(from, to) { return to > from ? events / 4 / (to - from) : 0 }
-    END {
-      printf "{\"first_quarter_events_per_s\": %.0f, \"last_quarter_events_per_s\": %.0f}\n",
-        rate(when(0), when(0.25)), rate(when(0.75), when(1))
-    }' "$BENCH/charges.txt"
+  printf '{"first_quarter_events_per_s": %s, "last_quarter_events_per_s": %s}\n' \
+    "$(rate_between 0 0.25)" "$(rate_between 0.75 1)"
 }
 
 # How long the slowest checkpoint that is left took, from the beginning of the copy to its manifest, and the
@@ -60,15 +39,9 @@ checkpoints() {
 }
 
 bill() {
-  local watcher
   mkdir "$DATA"
   warm_up
-  watch_charges >"$BENCH/charges.txt" &
-  watcher=$!
-  run_job "$WEIR"
-  sleep 0.5
-  kill "$watcher"
-  wait "$watcher" || true
+  run_watched "$WEIR"
 }
 
 # Seconds that a start with nothing to do takes, to the end of the process.

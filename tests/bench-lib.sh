@@ -37,6 +37,42 @@ run_job() {
     --data-dir "$DATA" --partitions "$PARTITIONS" --until-end --summary json >"$BENCH/summary.json"
 }
 
+# The same, and every tenth of a second how long the topic of charges is: how far the job has come.
+run_watched() {
+  local watcher
+  watch_charges >"$BENCH/charges.txt" &
+  watcher=$!
+  run_job "$1"
+  sleep 0.3
+  kill "$watcher"
+  wait "$watcher" || true
+}
+
+watch_charges() {
+  while sleep 0.1; do
+    # There is no such directory in the beginning.
+    { find "$DATA/log/charges" -type f -printf '%s\n' 2>/dev/null || true; } |
+      awk -v now="$EPOCHREALTIME" '{ sum += $1 } END { print now, sum + 0 }'
+  done
+}
+
+# Events/s between two parts of the watched run, given as shares of the topic of charges.
+rate_between() {
+  awk -v events="$EVENTS" -v from="$1" -v to="$2" '
+    { at[NR] = $1; bytes[NR] = $2 }
+    function when(part,   n, goal) {
+      goal = bytes[NR] * part
+      for (n = 2; n <= NR; n++)
+        if (bytes[n] >= goal && bytes[n] > bytes[n - 1])
+          return at[n] - (at[n] - at[n - 1]) * (bytes[n] - goal) / (bytes[n] - bytes[n - 1])
+      return at[NR]
+    }
+    END {
+      took = when(to) - when(from)
+      printf "%.0f", (took > 0 ? events * (to - from) / took : 0)
+    }' "$BENCH/charges.txt"
+}
+
 # Bytes on disk by topic and by stage. A checkpoint shares files with its store: they count once.
 disk_usage() {
   (cd "$DATA" && find log state checkpoints -type f -printf '%i %b %p\n') |
@@ -68,12 +104,15 @@ collect_result() {
     --arg machine "$(machine)" --argjson partitions "$PARTITIONS" --arg date "$(date --utc +%FT%TZ)" \
     --arg user "$(measured 'User time (seconds)')" \
     --arg system "$(measured 'System time (seconds)')" \
+    --argjson steady "$(rate_between 0.2 0.9)" \
     --arg memory "$(measured 'Maximum resident set size (kbytes)')" \
     --arg log_bytes "$(du --bytes --total "$LOG"/events-*.ndjson | tail -n 1 | cut -f1)" '
     $summary[0] as $s | {
       date: $date, machine: $machine,
       events: $s.events, input_bytes: ($log_bytes | tonumber), conserved: $s.conserved,
       partitions: $partitions, elapsed_s: $s.elapsed_s, events_per_s: $s.events_per_s,
+      # Between 20 % and 90 % of the events: without the start and the end.
+      steady_events_per_s: $steady,
       cpu_user_s: ($user | tonumber), cpu_system_s: ($system | tonumber),
       peak_memory_bytes: ($memory | tonumber * 1024),
       disk_bytes: $disk, stages: $s.stages

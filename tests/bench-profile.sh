@@ -29,7 +29,7 @@ checkpoint	thread:^checkpoint
 flush and compaction	thread:^rocksdb
 commit: what changed	::stage|Pages::stage|take_delta
 commit: write batch and memtable	rocksdb_write|rocksdb::WriteBatch|rocksdb::DBImpl::Write|commit_as
-state: look up and change	minute_table|IdentityTable|HashMap|hashbrown|deduct::books|DailyBooks|rocksdb
+state: look up and change	minute_table|weir_state::hot|IdentityTable|HashMap|hashbrown|deduct::books|DailyBooks|rocksdb
 operators: decide	weir_operators
 scheduling and the rest	.
 STEPS

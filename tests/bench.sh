@@ -62,7 +62,7 @@ run_once() {
   DATA=$(mktemp --directory "$BENCH/run.XXXXXX")
   trap 'rm -rf "$DATA"' EXIT
   warm_up
-  run_job "$1"
+  run_watched "$1"
   collect_result >"$RESULT-$2-$3.json"
   rm -rf "$DATA"
 }
@@ -86,6 +86,7 @@ print_table() {
     row("partitions"; .partitions),
     row("input"; .input_bytes | mb),
     row("events/s"; .events_per_s | round),
+    row("events/s, from 20 % to 90 % of them"; .steady_events_per_s),
     row("elapsed"; "\(.elapsed_s | fixed(2)) s"),
     row("CPU"; "\(.cpu_user_s + .cpu_system_s | fixed(2)) s (\(.cpu_system_s) s of it system)"),
     row("peak memory"; .peak_memory_bytes | mb),

@@ -63,7 +63,8 @@ impl Shared {
         // A commit is in both families or in none, whenever they are flushed.
         o.set_atomic_flush(true);
         o.set_block_based_table_factory(&table);
-        self.sizes(&mut o);
+        // Rows are written again and again: a scan would meet each of them in every file.
+        sizes(&mut o, 8);
         o.set_max_background_jobs(2);
         o.set_max_open_files(64);
         // Stores are opened side by side already.
@@ -93,20 +94,20 @@ impl Shared {
         table.set_block_size(16 << 10);
         let mut o = Options::default();
         o.set_block_based_table_factory(&table);
-        self.sizes(&mut o);
+        sizes(&mut o, 24);
         o.set_compression_type(DBCompressionType::None);
         o
     }
+}
 
-    fn sizes(&self, o: &mut Options) {
-        o.set_write_buffer_size(2 * MIB);
-        o.set_max_write_buffer_number(4);
-        // Each checkpoint flushes small files: so many are merged at a time.
-        o.set_level_zero_file_num_compaction_trigger(24);
-        o.set_level_zero_slowdown_writes_trigger(64);
-        o.set_level_zero_stop_writes_trigger(96);
-        o.set_target_file_size_base(16 * MIB as u64);
-    }
+/// Each checkpoint flushes a small file; so many of them are merged at a time.
+fn sizes(o: &mut Options, merged: i32) {
+    o.set_write_buffer_size(2 * MIB);
+    o.set_max_write_buffer_number(4);
+    o.set_level_zero_file_num_compaction_trigger(merged);
+    o.set_level_zero_slowdown_writes_trigger(64);
+    o.set_level_zero_stop_writes_trigger(96);
+    o.set_target_file_size_base(16 * MIB as u64);
 }
 
 enum Backend {

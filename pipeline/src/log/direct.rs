@@ -7,6 +7,7 @@
 use super::segment::write_all_at;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use weir_state::direct;
@@ -46,32 +47,58 @@ impl DirectWriter {
         let Some(direct) = &self.file else { return write_all_at(file, slices, start) };
         let buffer = direct::aligned(&mut self.buffer, CHUNK);
         let (first, last) = (start.next_multiple_of(BLOCK), end - end % BLOCK);
-        let (mut at, mut filled) = (start, 0);
-        for mut rest in slices.iter().copied() {
-            while !rest.is_empty() {
-                let is_within = (first..last).contains(&at);
-                let until = if at < first { first } else { if is_within { last } else { end } };
-                let room = if is_within { CHUNK - filled } else { usize::MAX };
-                let (now, later) = rest.split_at(rest.len().min((until - at) as usize).min(room));
-                if is_within {
-                    buffer[filled..filled + now.len()].copy_from_slice(now);
-                    filled += now.len();
-                } else {
-                    file.write_all_at(now, at)?;
-                }
-                at += now.len() as u64;
-                rest = later;
-                if filled == CHUNK || at == last && filled > 0 {
-                    let whole = &buffer[..filled];
-                    // What the cache would say of a full disk is clearer.
-                    direct
-                        .write_all_at(whole, at - filled as u64)
-                        .or_else(|_| file.write_all_at(whole, at - filled as u64))?;
-                    filled = 0;
-                }
-            }
+        let mut pieces = Pieces { slices, within: 0 };
+        pieces.write(file, start..first)?;
+        let mut at = first;
+        while at < last {
+            let chunk = &mut buffer[..CHUNK.min((last - at) as usize)];
+            pieces.fill(chunk);
+            // What the cache would say of a full disk is clearer.
+            direct.write_all_at(chunk, at).or_else(|_| file.write_all_at(chunk, at))?;
+            at += chunk.len() as u64;
         }
+        pieces.write(file, last..end)?;
         Ok(end)
+    }
+}
+
+/// What is left of some slices.
+struct Pieces<'a> {
+    slices: &'a [&'a [u8]],
+    /// Of the first of them, what was taken.
+    within: usize,
+}
+
+impl<'a> Pieces<'a> {
+    /// Takes so many bytes, or what the first slice has of them.
+    fn take(&mut self, most: usize) -> &'a [u8] {
+        let Some(slice) = self.slices.first() else { return &[] };
+        let left = &slice[self.within..];
+        let taken = &left[..left.len().min(most)];
+        self.within += taken.len();
+        if self.within == slice.len() {
+            (self.slices, self.within) = (&self.slices[1..], 0);
+        }
+        taken
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let piece = self.take(buffer.len() - filled);
+            buffer[filled..filled + piece.len()].copy_from_slice(piece);
+            filled += piece.len();
+        }
+    }
+
+    fn write(&mut self, file: &File, range: Range<u64>) -> io::Result<()> {
+        let mut at = range.start;
+        while at < range.end {
+            let piece = self.take((range.end - at) as usize);
+            file.write_all_at(piece, at)?;
+            at += piece.len() as u64;
+        }
+        Ok(())
     }
 }
 
