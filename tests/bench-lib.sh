@@ -39,13 +39,14 @@ run_job() {
 
 # The same, and every tenth of a second how long the topic of charges is: how far the job has come.
 run_watched() {
-  local watcher
+  local watcher status=0
   watch_charges >"$BENCH/charges.txt" &
   watcher=$!
-  run_job "$1"
+  run_job "$1" || status=$?
   sleep 0.3
   kill "$watcher"
   wait "$watcher" || true
+  return "$status"
 }
 
 watch_charges() {

@@ -98,6 +98,25 @@ pub enum TimeSource {
 /// A line and its position on the collector's tape.
 pub type PlacedLine<'a> = (u64, &'a [u8]);
 
+/// Lines of a slice that stand one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    /// In order.
+    pub lines: &'a [PlacedLine<'a>],
+    /// How many of them are taken in; what follows is only looked at, to tell whether a surprising time is
+    /// followed.
+    pub own: usize,
+    /// Whether the slice has no more lines.
+    pub is_last: bool,
+}
+
+impl<'a> Piece<'a> {
+    /// A whole slice.
+    pub fn whole(lines: &'a [PlacedLine<'a>]) -> Self {
+        Piece { lines, own: lines.len(), is_last: true }
+    }
+}
+
 /// The state of collect: its clock and the newest tick it sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Collect {
@@ -110,31 +129,41 @@ pub struct Collect {
 /// How far a slice was taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// Lines taken in; fewer than given if the clock entered a new minute, which ends the turn.
+    /// Lines taken in; fewer than its own if the clock entered a new minute, which ends the turn, or if more
+    /// lines are needed.
     pub lines: usize,
     /// The newest event time among them, in ms; 0 if there is none.
     pub newest_ms: u64,
 }
 
 impl Collect {
-    /// Takes in lines up to the first one that belongs to a new minute. What follows `ahead` is only looked at,
-    /// to tell whether a surprising time is followed; [`LOOKAHEAD`] lines of it are enough.
+    /// Takes in lines up to the first one that belongs to a new minute, or the first one of which only lines that
+    /// are not there would tell whether its time is followed: it is to be given again, with more behind it.
     pub fn slice(
         &mut self,
-        lines: &[PlacedLine<'_>],
-        ahead: &[PlacedLine<'_>],
+        piece: Piece<'_>,
         time: TimeSource,
         ingest_time_ms: u64,
         rules: &Rules,
         out: &mut Outbox,
     ) -> Taken {
         let mut scratch = out.take_scratch();
-        let (mut taken, mut newest_ms) = (lines.len(), 0);
-        for (i, (position, line)) in lines.iter().enumerate() {
+        let (mut taken, mut newest_ms) = (piece.own, 0);
+        for (i, (position, line)) in piece.lines[..piece.own].iter().enumerate() {
             let parsed = parse(line);
             if let (Ok(parsed), TimeSource::Events) = (&parsed, time) {
-                self.clock.advance(parsed.event_time_ms, || times(lines[i + 1..].iter().chain(ahead)), rules);
-                if self.tick_is_due() {
+                let (before, mut followed_by) = (self.clock, LOOKAHEAD);
+                let following = || {
+                    let times = times(&piece.lines[i + 1..]);
+                    followed_by = times.len();
+                    times
+                };
+                self.clock.advance(parsed.event_time_ms, following, rules);
+                let is_unsure = followed_by < LOOKAHEAD && !piece.is_last;
+                if is_unsure {
+                    self.clock = before;
+                }
+                if is_unsure || self.tick_is_due() {
                     taken = i;
                     break;
                 }
@@ -197,8 +226,8 @@ impl Collect {
 }
 
 /// The times of the next events.
-fn times<'a>(lines: impl Iterator<Item = &'a PlacedLine<'a>>) -> Vec<u64> {
-    lines.filter_map(|(_, line)| parse(line).ok()).map(|l| l.event_time_ms).take(LOOKAHEAD).collect()
+fn times(lines: &[PlacedLine<'_>]) -> Vec<u64> {
+    lines.iter().filter_map(|(_, line)| parse(line).ok()).map(|l| l.event_time_ms).take(LOOKAHEAD).collect()
 }
 
 #[derive(Clone, Debug)]

@@ -303,7 +303,8 @@ impl Job {
 
     /// So that the next start has nothing to fold again.
     fn flush(&self) -> Result<(), JobError> {
-        self.scheduler.with_stores(|stores| in_parallel(stores, |store| Ok(store.flush()?))).map(drop)
+        let flushed = self.scheduler.with_stores(|stores| in_parallel(stores, |store| Ok(store.flush())))?;
+        Ok(flushed.into_iter().collect::<Result<_, _>>()?)
     }
 
     /// Begins a generation that runs beside the published one from now on.

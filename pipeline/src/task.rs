@@ -53,7 +53,7 @@ pub struct TaskOptions {
     pub ends_at: Arc<AtomicU32>,
 }
 
-/// While a task's store is being copied, nothing may be committed.
+/// While a task's store is being copied, nothing may be committed that changes what it says.
 #[derive(Default)]
 struct Copying {
     goes_on: AtomicBool,

@@ -177,7 +177,7 @@ impl Store {
     }
 
     fn rocks<T>(&self, result: Result<T, rocksdb::Error>) -> Result<T, StateError> {
-        result.map_err(|source| StateError::Rocks { path: self.dir.clone(), source })
+        result.map_err(|source| rocks_files::damage(&self.dir, source))
     }
 
     /// The store's directory.
@@ -360,12 +360,11 @@ impl Store {
         failpoints::after("store.flush").map_err(failed)
     }
 
-    /// A RocksDB property that is a number.
+    /// A RocksDB property that is a number, of rows and blobs together.
     pub fn property(&self, name: &str) -> u64 {
-        match &self.backend {
-            Backend::Rocks(db) => db.property_int_value(name).ok().flatten().unwrap_or(0),
-            Backend::Memory(_) => 0,
-        }
+        let Backend::Rocks(db) = &self.backend else { return 0 };
+        let families = [ROWS, blobs::FAMILY].into_iter().filter_map(|name| db.cf_handle(name));
+        families.filter_map(|family| db.property_int_value_cf(family, name).ok().flatten()).sum()
     }
 }
 

@@ -13,7 +13,7 @@ enum Step {
     Add { minute: u32, key: u8, by: u8 },
     Commit,
     Tick,
-    Restart,
+    Restart { hot: u32 },
     AskForAll,
 }
 
@@ -22,7 +22,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         12 => (0..8u32, 0..40u8, 1..4u8).prop_map(|(minute, key, by)| Step::Add { minute, key, by }),
         3 => Just(Step::Commit),
         2 => Just(Step::Tick),
-        1 => Just(Step::Restart),
+        1 => (1..6u32).prop_map(|hot| Step::Restart { hot }),
         // A question seals a resting minute: not after each step.
         1 => Just(Step::AskForAll),
     ];
@@ -65,10 +65,11 @@ proptest! {
                     model.retain(|(minute, _), _| *minute >= now - 6);
                     committed = model.clone();
                 }
-                Step::Restart => {
+                Step::Restart { hot } => {
+                    let options = MinuteTableOptions { hot, ..OPTIONS };
                     drop(store);
                     store = Store::open(dir.path(), &shared).unwrap();
-                    table = MinuteTable::load(&store, 1, OPTIONS).unwrap();
+                    table = MinuteTable::load(&store, 1, options).unwrap();
                     table.tick(Minute(now));
                     model = committed.clone();
                 }
@@ -77,6 +78,7 @@ proptest! {
             let asks = if matches!(step, Step::AskForAll) { model.clone() } else { HashMap::new() };
             for ((minute, key), value) in asks {
                 prop_assert_eq!(table.get(&store, Minute(minute), &[key, 1, 2]).unwrap(), Some([value]));
+                prop_assert_eq!(table.get(&store, Minute(minute), &[key, 2, 1]).unwrap(), None);
             }
         }
         for ((minute, key), value) in &model {

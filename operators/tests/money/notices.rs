@@ -2,7 +2,7 @@
 
 use crate::machine::{Input, T0, UNIT};
 use crate::replies::Bank;
-use weir_operators::collect::{Collect, TimeSource};
+use weir_operators::collect::{Collect, Piece, TimeSource};
 use weir_operators::{DROPPED, MAIN, Outbox, Rules};
 use weir_proto::{Batch, Outcome, Producer, Record, StageId, Topic};
 use weir_state::TaskMeta;
@@ -13,7 +13,13 @@ fn collect(line: &str) -> Result<Vec<u8>, String> {
     let mut out = Outbox::resume(&TaskMeta::new(task, &[Topic::Raw, Topic::Dropped], 1, 0));
     let mut collect = Collect::default();
     collect.clock.0 = T0;
-    collect.slice(&[(0, line.as_bytes())], &[], TimeSource::Wall(T0), T0, &Rules::default(), &mut out);
+    collect.slice(
+        Piece::whole(&[(0, line.as_bytes())]),
+        TimeSource::Wall(T0),
+        T0,
+        &Rules::default(),
+        &mut out,
+    );
     let batch = out.take().pop().unwrap();
     let record = Batch::open(&batch.bytes).unwrap().next().unwrap().unwrap();
     match (batch.output, Record::decode(record.bytes).unwrap()) {

@@ -1,6 +1,7 @@
 //! Collect: every kind of bad line has its reason, and nothing is lost.
 
-use weir_operators::collect::{Collect, TimeSource};
+use weir_operators::clock::LOOKAHEAD;
+use weir_operators::collect::{Collect, Piece, TimeSource};
 use weir_operators::{DROPPED, MAIN, Outbox, Rules};
 use weir_proto::{Batch, Minute, Producer, Record, StageId, Topic};
 use weir_state::TaskMeta;
@@ -21,7 +22,7 @@ fn collect(lines: &[Vec<u8>], time: TimeSource) -> (u32, Vec<(String, Vec<u8>)>)
     let placed: Vec<_> = lines.iter().enumerate().map(|(i, l)| (i as u64, &l[..])).collect();
     let mut at = 0;
     while at < placed.len() {
-        let taken = collect.slice(&placed[at..], &[], time, 1, &Rules::default(), &mut out);
+        let taken = collect.slice(Piece::whole(&placed[at..]), time, 1, &Rules::default(), &mut out);
         at += taken.lines;
         if collect.tick_is_due() {
             collect.last_tick = Minute::of_ms(collect.clock.0);
@@ -114,7 +115,8 @@ fn a_new_minute_ends_the_slice_before_its_first_line() {
     let placed: Vec<_> = lines.iter().enumerate().map(|(i, l)| (i as u64, &l[..])).collect();
     let (mut out, mut collect) = (outbox(), Collect::default());
     let mut step = |from: usize| {
-        let taken = collect.slice(&placed[from..], &[], TimeSource::Events, 1, &Rules::default(), &mut out);
+        let taken =
+            collect.slice(Piece::whole(&placed[from..]), TimeSource::Events, 1, &Rules::default(), &mut out);
         let due = collect.tick_is_due();
         collect.last_tick = Minute::of_ms(collect.clock.0);
         (taken.lines, due)
@@ -122,4 +124,52 @@ fn a_new_minute_ends_the_slice_before_its_first_line() {
     assert_eq!(step(0), (0, true));
     assert_eq!(step(0), (2, true));
     assert_eq!(step(2), (3, false));
+}
+
+/// What comes out, and where the ticks stand, if `own` lines are given at a time, or more where so few do not do.
+fn in_pieces(lines: &[Vec<u8>], own: usize) -> (Vec<Vec<u8>>, Vec<(usize, Minute)>) {
+    let placed: Vec<_> = lines.iter().enumerate().map(|(i, l)| (i as u64, &l[..])).collect();
+    let (mut out, mut collect) = (outbox(), Collect::default());
+    let (mut at, mut size, mut ticks) = (0, own, Vec::new());
+    while at < placed.len() {
+        let rest = &placed[at..];
+        let is_last = size + LOOKAHEAD >= rest.len();
+        let (lines, own) = if is_last { (rest, rest.len()) } else { (&rest[..size + LOOKAHEAD], size) };
+        let piece = Piece { lines, own, is_last };
+        let taken = collect.slice(piece, TimeSource::Events, 1, &Rules::default(), &mut out);
+        at += taken.lines;
+        size = if taken.lines == 0 { 2 * size } else { size.min(own) };
+        if collect.tick_is_due() {
+            collect.last_tick = Minute::of_ms(collect.clock.0);
+            ticks.push((at, collect.last_tick));
+        }
+    }
+    (out.take().into_iter().map(|batch| batch.bytes.to_vec()).collect(), ticks)
+}
+
+#[test]
+fn however_a_slice_is_cut_the_same_comes_out() {
+    let mut seed = 7u64;
+    let mut random = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    for _ in 0..60 {
+        let (mut ms, mut lines) = (1_767_261_600_000, Vec::new());
+        while lines.len() < 400 {
+            let line = |ms: u64| GOOD.replace("1767261599986", &ms.to_string()).into_bytes();
+            ms += random(2_000);
+            match random(40) {
+                // A gap that the others follow, one that they do not, and lines that say nothing about it.
+                0 => ms += random(30) * 3_600_000,
+                1 => lines.push(line(ms + random(30) * 3_600_000)),
+                2 => lines.extend((0..random(60)).map(|_| b"{}".to_vec())),
+                _ => lines.push(line(ms)),
+            }
+        }
+        let whole = in_pieces(&lines, lines.len());
+        for own in [1, 3, 20, 150] {
+            assert!(in_pieces(&lines, own) == whole, "{own} lines at a time");
+        }
+    }
 }

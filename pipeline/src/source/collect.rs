@@ -9,7 +9,7 @@ use super::files::{FileSpec, FileState};
 use super::follow::Files;
 use super::gate::Gate;
 use super::plan::{CollectState, Plan, Slice};
-use super::reader::{self, SLICE};
+use super::reader::{self, PIECE, SLICE};
 use crate::clock::SourceClock;
 use crate::deliver::{Level, Pressure};
 use crate::error::JobError;
@@ -323,13 +323,14 @@ impl CollectTask {
         let state = &mut self.state.files[at];
         let file = self.files.file(state)?;
         let time = if plan.wall { TimeSource::Wall(plan.now_ms) } else { TimeSource::Events };
-        let (tape, mut from) = (self.state.tape, slice.from);
+        let (tape, mut from, mut size) = (self.state.tape, slice.from, PIECE);
         while from < slice.to && !collect.tick_is_due() {
             let base = tape + (from - slice.from);
-            let piece = reader::piece(file, &state.path, from..slice.to, base, &mut self.buffer)?;
-            let (lines, ahead) = piece.lines.split_at(piece.own);
-            let taken = collect.slice(lines, ahead, time, plan.now_ms, &self.rules, &mut self.outbox);
-            from = piece.lines.get(taken.lines).map_or(slice.to, |(position, _)| from + (position - base));
+            let found = reader::piece(file, &state.path, from..slice.to, size, base, &mut self.buffer)?;
+            let taken = collect.slice(found.piece(), time, plan.now_ms, &self.rules, &mut self.outbox);
+            from = found.lines.get(taken.lines).map_or(slice.to, |(position, _)| from + (position - base));
+            // Whether the first line is followed cannot be told from so few.
+            size = if taken.lines == 0 { size.saturating_mul(2) } else { PIECE };
             state.newest_ms = state.newest_ms.max(taken.newest_ms);
         }
         state.offset = from;

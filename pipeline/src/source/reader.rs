@@ -6,11 +6,12 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use weir_operators::clock::LOOKAHEAD;
+use weir_operators::collect::{Piece, PlacedLine};
 
 /// Bytes of a slice, at most and about.
 pub const SLICE: u64 = 4 << 20;
 /// Bytes read at a time: they should still be near the processor when they are parsed.
-const PIECE: u64 = 256 << 10;
+pub const PIECE: u64 = 256 << 10;
 /// A line longer than this is cut: its pieces are dropped as malformed.
 const LONGEST: u64 = 64 << 20;
 
@@ -51,41 +52,44 @@ pub fn slice_end(
     Ok((start > from && (ended || start - from >= LONGEST)).then_some(start))
 }
 
-/// Lines of a slice, each with its position.
-pub struct Piece<'a> {
-    /// In order.
-    pub lines: Vec<(u64, &'a [u8])>,
-    /// How many of them it has. What follows them is the beginning of the next piece.
-    pub own: usize,
+/// Lines of a slice that stand one after the other, as [`Piece`] has them.
+pub struct Lines<'a> {
+    /// Each with its position.
+    pub lines: Vec<PlacedLine<'a>>,
+    own: usize,
+    is_last: bool,
 }
 
-/// Reads the lines with which a stretch of a slice begins; positions are counted from `base`. All pieces but the
-/// last one show some lines of the next one.
+impl Lines<'_> {
+    /// To be taken in.
+    pub fn piece(&self) -> Piece<'_> {
+        Piece { lines: &self.lines, own: self.own, is_last: self.is_last }
+    }
+}
+
+/// Reads the lines with which a stretch of a slice begins, of about `size` bytes; positions are counted from
+/// `base`. Unless it ends with the slice, the last lines are to be looked at only.
 pub fn piece<'b>(
     file: &File,
     path: &Path,
     stretch: Range<u64>,
+    mut size: u64,
     base: u64,
     buffer: &'b mut Vec<u8>,
-) -> Result<Piece<'b>, JobError> {
-    let mut size = PIECE;
+) -> Result<Lines<'b>, JobError> {
     loop {
-        let end = stretch.end.min(stretch.start + size);
+        let end = stretch.end.min(stretch.start.saturating_add(size));
         read(file, path, stretch.start, end, buffer)?;
-        if end == stretch.end {
-            break;
+        let is_last = end == stretch.end;
+        let whole =
+            if is_last { buffer.len() } else { memchr::memrchr(b'\n', buffer).map_or(0, |at| at + 1) };
+        let count = lines(&buffer[..whole], base).len();
+        if is_last || count > 4 * LOOKAHEAD {
+            let own = if is_last { count } else { count - LOOKAHEAD };
+            return Ok(Lines { lines: lines(&buffer[..whole], base), own, is_last });
         }
-        let whole = memchr::memrchr(b'\n', buffer).map_or(0, |at| at + 1);
-        if lines(&buffer[..whole], base).len() > LOOKAHEAD {
-            buffer.truncate(whole);
-            break;
-        }
-        size *= 2;
+        size = size.saturating_mul(2);
     }
-    let is_last = stretch.start + buffer.len() as u64 == stretch.end;
-    let lines = lines(buffer, base);
-    let own = if is_last { lines.len() } else { lines.len() - LOOKAHEAD };
-    Ok(Piece { lines, own })
 }
 
 fn read(file: &File, path: &Path, from: u64, to: u64, buffer: &mut Vec<u8>) -> Result<(), JobError> {
@@ -100,7 +104,7 @@ fn read(file: &File, path: &Path, from: u64, to: u64, buffer: &mut Vec<u8>) -> R
 }
 
 /// The lines of some bytes, each with its position counted from `base`. Empty lines are passed over.
-fn lines(slice: &[u8], base: u64) -> Vec<(u64, &[u8])> {
+fn lines(slice: &[u8], base: u64) -> Vec<PlacedLine<'_>> {
     let mut lines = Vec::with_capacity(slice.len() / 256);
     let mut start = 0;
     for end in memchr::memchr_iter(b'\n', slice).chain([slice.len()]) {
@@ -154,8 +158,9 @@ mod tests {
             let (f, size) = file(text.as_bytes());
             let (mut from, mut found, mut buffer) = (3.min(size), Vec::new(), Vec::new());
             while from < size {
-                let Piece { lines, own } =
-                    piece(f.as_file(), f.path(), from..size, 50 + from, &mut buffer).unwrap();
+                let Lines { lines, own, is_last } =
+                    piece(f.as_file(), f.path(), from..size, PIECE, 50 + from, &mut buffer).unwrap();
+                assert!(is_last || lines.len() == own + LOOKAHEAD);
                 from = lines.get(own).map_or(size, |(position, _)| position - 50);
                 found.extend(lines[..own].iter().map(|(position, line)| (*position, line.to_vec())));
             }

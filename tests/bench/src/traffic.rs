@@ -1,6 +1,6 @@
 //! Lines of a generated log, as one partition of sixteen sees them.
 
-use weir_operators::collect::{Collect, PlacedLine, TimeSource};
+use weir_operators::collect::{Collect, Piece, PlacedLine, TimeSource};
 use weir_operators::{Outbox, Rules, accounts};
 use weir_pipeline::r#gen::{GenArgs, generate};
 use weir_proto::{Batch, BatchBuilder, Buffer, Command, Minute, Producer, StageId};
@@ -51,7 +51,7 @@ impl Traffic {
 pub fn collect(collect: &mut Collect, mut lines: &[PlacedLine<'_>], out: &mut Outbox) {
     let rules = Rules::default();
     while !lines.is_empty() {
-        let taken = collect.slice(lines, &[], TimeSource::Events, 0, &rules, out);
+        let taken = collect.slice(Piece::whole(lines), TimeSource::Events, 0, &rules, out);
         lines = &lines[taken.lines..];
         if let (Some((position, _)), true) = (lines.first(), collect.tick_is_due()) {
             collect.tick(Minute::of_ms(collect.clock.0), *position, out);

@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 use weir_fuzz::{assert_kept, assert_shown, said};
-use weir_operators::collect::{Collect, PlacedLine, TimeSource};
+use weir_operators::collect::{Collect, Piece, PlacedLine, TimeSource};
 use weir_operators::{MAIN, Outbox, Rules};
 use weir_proto::{Batch, Billing, DropReason, EventKind, Minute, Producer, Record, StageId, Topic};
 use weir_state::TaskMeta;
@@ -33,7 +33,7 @@ fn take_in(lines: &[PlacedLine<'_>], time: TimeSource) {
     }
     let (mut done, mut ticks) = (0, 0);
     while done < lines.len() {
-        let taken = collect.slice(&lines[done..], &[], time, NOW, &rules, &mut out);
+        let taken = collect.slice(Piece::whole(&lines[done..]), time, NOW, &rules, &mut out);
         done += taken.lines;
         if taken.lines == 0 {
             assert!(collect.tick_is_due(), "a turn must take in something or begin a minute");
