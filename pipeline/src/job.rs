@@ -28,6 +28,8 @@ use weir_state::{Retention, Store};
 
 /// Block cache of all stores together, in bytes.
 const BLOCK_CACHE: usize = 32 << 20;
+/// How often it is looked whether the outputs of the last turns are durable when the job stops.
+const SETTLING: Duration = Duration::from_millis(1);
 /// How often it is looked whether a promotion can go on.
 const CONDUCT: Duration = Duration::from_millis(20);
 
@@ -276,7 +278,7 @@ impl Job {
         });
         match failure {
             Some(error) => Err(error.into()),
-            None => result.and_then(|()| self.flush()),
+            None => result.and_then(|()| self.settle()).and_then(|()| self.flush()),
         }
     }
 
@@ -297,6 +299,17 @@ impl Job {
                 return Err(error);
             }
             std::thread::sleep(CONDUCT);
+        }
+        Ok(())
+    }
+
+    /// Commits the last turns once their outputs are durable: post-process may have booked those of deduct already.
+    fn settle(&self) -> Result<(), JobError> {
+        while !self.scheduler.settle()? {
+            if let Some(error) = self.log.failure() {
+                return Err(error.into());
+            }
+            std::thread::sleep(SETTLING);
         }
         Ok(())
     }

@@ -44,6 +44,11 @@ pub trait Work: Send {
     fn is_idle(&self) -> bool;
     /// Does it. What is left to do without the task, the task does not wait for.
     fn work(&mut self, need: Need) -> Result<FollowUp, JobError>;
+    /// Ends what it has begun, after the last turn: those behind it may have gone on with that already. Whether
+    /// nothing is left of it.
+    fn settle(&mut self) -> Result<bool, JobError> {
+        Ok(true)
+    }
     /// What it shows of itself.
     fn status(&self) -> Arc<TaskStatus>;
     /// Records taken so far, committed or not; only differences count.
@@ -249,6 +254,13 @@ impl Scheduler {
     /// Calls `visit` with each task once the threads have ended.
     pub fn for_each(&self, mut visit: impl FnMut(&dyn Work)) {
         self.state().tasks.iter().filter_map(|s| s.task.as_ref()).for_each(|t| visit(&**t));
+    }
+
+    /// Has all tasks end what they have begun once the threads have ended; whether nothing is left of it.
+    pub fn settle(&self) -> Result<bool, JobError> {
+        let mut state = self.state();
+        let tasks = state.tasks.iter_mut().filter_map(|s| s.task.as_mut());
+        tasks.map(|task| task.settle()).try_fold(true, |all, settled| Ok(all & settled?))
     }
 
     /// Gives `visit` the stores of all tasks once the threads have ended.

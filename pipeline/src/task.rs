@@ -294,6 +294,13 @@ impl Work for Task {
         Ok(None)
     }
 
+    fn settle(&mut self) -> Result<bool, JobError> {
+        if self.uncommitted.as_ref().is_some_and(|turns| are_appended(&turns.tickets, &*self.log)) {
+            self.commit()?;
+        }
+        Ok(self.uncommitted.is_none())
+    }
+
     fn status(&self) -> Arc<TaskStatus> {
         self.status.clone()
     }
