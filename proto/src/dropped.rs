@@ -37,11 +37,17 @@ pub enum DropReason {
     Duplicate = 10,
     /// A notice with the price `AUDIT`, or of an auction that was won but not billed.
     NotABill = 11,
+    /// It carried a billing credential that was forged or altered.
+    BadCredential = 12,
+    /// It carried a billing credential that had expired.
+    ExpiredCredential = 13,
 }
 
 impl DropReason {
     /// Every reason, in the order in which the flow checks them.
-    pub const ALL: [DropReason; 11] = [
+    pub const ALL: [DropReason; 13] = [
+        DropReason::BadCredential,
+        DropReason::ExpiredCredential,
         DropReason::Malformed,
         DropReason::NotABill,
         DropReason::TooLate,
@@ -74,6 +80,8 @@ impl DropReason {
             DropReason::NotBillable => "not_billable",
             DropReason::Duplicate => "duplicate",
             DropReason::NotABill => "not_a_bill",
+            DropReason::BadCredential => "bad_credential",
+            DropReason::ExpiredCredential => "expired_credential",
         }
     }
 }

@@ -39,6 +39,8 @@ pub(super) fn drop_rule(reason: DropReason, rules: &Rules) -> String {
             "not what its billing model pays for: cpc pays for clicks, cpm for impressions".to_owned()
         }
         DropReason::Duplicate => "this (advertiser, guid) was decided before".to_owned(),
+        DropReason::BadCredential => "its billing credential was forged or altered".to_owned(),
+        DropReason::ExpiredCredential => "its billing credential had expired".to_owned(),
     }
 }
 
