@@ -176,6 +176,16 @@ pub enum JobError {
 }
 
 impl JobError {
+    /// Whether there was no room on a disk: the job can be opened again when there is.
+    pub fn is_full(&self) -> bool {
+        match self {
+            JobError::Log(error) => error.is_full(),
+            JobError::State(error) => error.is_full(),
+            JobError::Io { source, .. } => crate::log::is_full(source),
+            _ => false,
+        }
+    }
+
     /// A file operation on a path failed.
     pub fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> JobError {
         let path = path.to_owned();

@@ -85,15 +85,31 @@ impl StateError {
         }
     }
 
+    /// Whether there was no room on the disk.
+    pub fn is_full(&self) -> bool {
+        match self {
+            StateError::Rocks { source, .. } => is_full(source),
+            StateError::Io { source, .. } => {
+                matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StateError {
         let path = path.to_owned();
         move |source| StateError::Io { what, path, source }
     }
 }
 
+fn is_full(source: &rocksdb::Error) -> bool {
+    let text = source.to_string();
+    text.contains("No space left") || text.contains("Disk quota exceeded")
+}
+
 fn advice(source: &rocksdb::Error) -> &'static str {
     let text = source.to_string();
-    if text.contains("No space left") {
+    if is_full(source) {
         "The disk is full: make room and start weir again, it goes on where it stopped"
     } else if text.contains("lock") {
         "Another process holds it: stop that one first"

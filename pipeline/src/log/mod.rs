@@ -13,6 +13,7 @@ mod segment;
 pub use beside::BesideLog;
 pub use embedded::{EmbeddedLog, LogOptions, TopicReader};
 pub use frame::{Codec, FrameHead};
+pub(crate) use journal::Journal;
 pub use segment::frame_at;
 
 use std::path::PathBuf;
@@ -144,17 +145,30 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether a write failed for want of room, so that it may be tried again. Of a failed fsync nobody knows what
+    /// is on disk.
+    pub fn is_full(&self) -> bool {
+        match self {
+            LogError::Io { what, source, .. } => *what != "sync" && is_full(source),
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(what: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> LogError {
         let path = path.to_owned();
         move |source| LogError::Io { what, path, source: Arc::new(source) }
     }
 }
 
+/// Whether a file operation failed for want of room.
+pub(crate) fn is_full(source: &std::io::Error) -> bool {
+    matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
 fn disk_full(source: &std::io::Error) -> &'static str {
-    match source.kind() {
-        std::io::ErrorKind::StorageFull => {
-            ". The disk is full: make room and start weir again, it goes on where it stopped"
-        }
-        _ => "",
+    if is_full(source) {
+        ". The disk is full: make room and start weir again, it goes on where it stopped"
+    } else {
+        ""
     }
 }

@@ -1,0 +1,300 @@
+//! The spool: a journal of one partition in the format of the embedded log (see [`crate::log`]), in a directory of
+//! its own, held by one process.
+//!
+//! The provenance of a record is when it was accepted, in ms since the epoch, and its index among those of the same
+//! batch. A spool whose disk is full is opened again when there is room; any other failure to write is final.
+
+use crate::error::JobError;
+use crate::log::{Appended, Codec, Fetched, Journal, LogError, LogOptions, NewBatch};
+use rustix::fs::{FlockOperation, flock};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The partition: there is one.
+const PARTITION: u32 = 0;
+/// Bytes behind which a place is remembered, to tell sizes and times by.
+const MARK_EVERY: u64 = 256 << 10;
+/// Room that a disk that was full must have before it is written to again, in bytes.
+const ROOM: u64 = 4 << 20;
+
+/// Where and how a spool is kept.
+#[derive(Clone, Debug)]
+pub struct SpoolOptions {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Bytes on disk at which it is full.
+    pub max_bytes: u64,
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// How long a group commit gathers.
+    pub sync_interval: Duration,
+}
+
+/// What was accepted and not yet taken by collect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many records.
+    pub records: u64,
+    /// Their bytes, about.
+    pub bytes: u64,
+}
+
+/// A place in the spool.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    /// The offset in front of it.
+    offset: u64,
+    /// Bytes before it, since the spool was opened.
+    bytes: u64,
+    /// When the record in front of it was accepted.
+    ms: u64,
+}
+
+struct Open {
+    journal: Arc<Journal>,
+    writer: JoinHandle<()>,
+}
+
+type Told = Mutex<Option<Arc<dyn Fn() + Send + Sync>>>;
+
+/// A durable queue between ingest and collect.
+pub struct Spool {
+    options: SpoolOptions,
+    open: RwLock<Option<Open>>,
+    marks: Mutex<VecDeque<Mark>>,
+    /// Where the last record ends.
+    end: Mutex<Mark>,
+    taken: AtomicU64,
+    /// Below it collect needs nothing again, whatever happens.
+    done: AtomicU64,
+    /// Told when records became durable, or writing failed.
+    intake: Arc<Told>,
+    collect: Arc<Told>,
+    fatal: Mutex<Option<LogError>>,
+    _lock: File,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Spool {
+    /// Opens a spool, or begins one.
+    pub fn open(options: SpoolOptions) -> Result<Self, JobError> {
+        std::fs::create_dir_all(&options.dir).map_err(JobError::io("create", &options.dir))?;
+        let path = options.dir.join("lock");
+        let lock = File::create(&path).map_err(JobError::io("create", &path))?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(JobError::Setup(format!(
+                "the spool {} is in use by another weir process; stop that one first, or give this one a spool of \
+                 its own in [ingest]",
+                options.dir.display()
+            )));
+        }
+        let spool = Spool {
+            options,
+            open: RwLock::default(),
+            marks: Mutex::default(),
+            end: Mutex::default(),
+            taken: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            intake: Arc::default(),
+            collect: Arc::default(),
+            fatal: Mutex::default(),
+            _lock: lock,
+        };
+        spool.reopen()?;
+        Ok(spool)
+    }
+
+    /// Opens the journal, again if writing to it has failed.
+    pub(super) fn reopen(&self) -> Result<(), LogError> {
+        // Not held while the writer ends, which asks for it.
+        let failed = self.open.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(failed) = failed {
+            failed.journal.close();
+            // A writer that panicked has said so.
+            let _ = failed.writer.join();
+        }
+        let options = LogOptions {
+            codec: Codec::Lz4,
+            plain_when_behind: false,
+            segment_bytes: self.options.segment_bytes,
+            sync_interval: self.options.sync_interval,
+            ..LogOptions::default()
+        };
+        let journal = Arc::new(Journal::open(self.options.dir.clone(), 1, options, Arc::default())?);
+        self.measure(&journal)?;
+        let (writing, intake, collect) = (journal.clone(), self.intake.clone(), self.collect.clone());
+        let tell = move || {
+            for told in [&intake, &collect] {
+                let told = locked(told).clone();
+                told.iter().for_each(|tell| tell());
+            }
+        };
+        let writer = std::thread::Builder::new()
+            .name("spool".to_owned())
+            .spawn(move || writing.write_loop(&tell))
+            .map_err(LogError::io("start the writer of", &self.options.dir))?;
+        *self.open.write().unwrap_or_else(PoisonError::into_inner) = Some(Open { journal, writer });
+        Ok(())
+    }
+
+    fn measure(&self, journal: &Journal) -> Result<(), LogError> {
+        let start = journal.start(PARTITION);
+        let (mut marks, mut end) = (locked(&self.marks), locked(&self.end));
+        marks.clear();
+        *end = Mark { offset: start, bytes: 0, ms: 0 };
+        for head in journal.heads(PARTITION, start)? {
+            advance(&mut marks, &mut end, head.end(), head.frame_len(), head.last.position);
+        }
+        Ok(())
+    }
+
+    fn journal(&self) -> Option<Arc<Journal>> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.as_ref().map(|o| o.journal.clone())
+    }
+
+    /// Appends a batch of records accepted at a time.
+    pub(super) fn append(&self, batch: NewBatch) -> Result<Appended, LogError> {
+        let (bytes, ms) = (batch.bytes.len() as u64, batch.last.position);
+        let journal = self.journal().ok_or_else(|| self.closed())?;
+        let appended = journal.append(PARTITION, batch)?;
+        advance(&mut locked(&self.marks), &mut locked(&self.end), appended.end, bytes, ms);
+        Ok(appended)
+    }
+
+    fn closed(&self) -> LogError {
+        let source = std::io::Error::other("it is being opened again");
+        LogError::io("write", &self.options.dir)(source)
+    }
+
+    pub(super) fn is_durable(&self, ticket: u64) -> bool {
+        self.journal().is_some_and(|j| j.is_durable(ticket))
+    }
+
+    /// Why the journal cannot be written to, if it cannot.
+    pub(super) fn failure(&self) -> Option<LogError> {
+        self.journal().map_or_else(|| Some(self.closed()), |j| j.failure())
+    }
+
+    /// Ends what cannot go on.
+    pub(super) fn give_up(&self, error: LogError) {
+        locked(&self.fatal).get_or_insert(error);
+    }
+
+    /// Why the process must end, if it must: what was written last may not be on disk.
+    pub fn fatal(&self) -> Option<LogError> {
+        locked(&self.fatal).clone()
+    }
+
+    /// Has `tell` called whenever records became durable, for the intake.
+    pub(super) fn tell_intake(&self, tell: impl Fn() + Send + Sync + 'static) {
+        *locked(&self.intake) = Some(Arc::new(tell));
+    }
+
+    /// Has `tell` called whenever records became durable, for whoever takes them.
+    pub fn tell_collect(&self, tell: impl Fn() + Send + Sync + 'static) {
+        *locked(&self.collect) = Some(Arc::new(tell));
+    }
+
+    /// The offset below which records are durable.
+    pub fn watermark(&self) -> u64 {
+        self.journal().map_or(0, |j| j.watermark(PARTITION))
+    }
+
+    /// The oldest record's offset.
+    pub fn start(&self) -> u64 {
+        self.journal().map_or(0, |j| j.start(PARTITION))
+    }
+
+    /// Batches of records from the one that holds `offset` on.
+    pub fn read(&self, offset: u64, max: u64) -> Result<Fetched, LogError> {
+        self.journal().ok_or_else(|| self.closed())?.read(PARTITION, offset, max, None)
+    }
+
+    /// The offset of the first record that was accepted at this time or later, or of one before it.
+    pub(super) fn first_since(&self, ms: u64) -> u64 {
+        let marks = locked(&self.marks);
+        let before = marks.partition_point(|mark| mark.ms < ms).checked_sub(1);
+        before.map_or_else(|| self.start(), |at| marks[at].offset)
+    }
+
+    /// Collect has taken what stands below; after a crash it needs nothing below `done` again.
+    pub fn take(&self, taken: u64, done: u64) {
+        self.taken.store(taken, Ordering::Release);
+        self.done.store(done, Ordering::Release);
+    }
+
+    /// Lets go of what was taken and accepted before this time; of all that was taken if room is scarce.
+    pub(super) fn trim(&self, before_ms: u64) -> Result<(), LogError> {
+        let Some(journal) = self.journal() else { return Ok(()) };
+        let done = self.done.load(Ordering::Acquire);
+        let below = if self.is_full() { done } else { done.min(self.first_since(before_ms)) };
+        journal.trim(&[below])?;
+        let start = journal.start(PARTITION);
+        let mut marks = locked(&self.marks);
+        while marks.front().is_some_and(|mark| mark.offset < start) {
+            marks.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Whether the disk has room for what comes next.
+    pub(super) fn has_room(&self) -> bool {
+        let path = self.options.dir.join("room.new");
+        let tried = File::create(&path).is_ok_and(|file| {
+            rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, ROOM).is_ok()
+        });
+        std::fs::remove_file(&path).is_ok() && tried
+    }
+
+    /// Whether it has come to its limit.
+    pub(super) fn is_full(&self) -> bool {
+        self.size_bytes() >= self.options.max_bytes
+    }
+
+    /// Bytes on disk.
+    pub fn size_bytes(&self) -> u64 {
+        self.journal().map_or(0, |j| j.size_bytes())
+    }
+
+    /// What was accepted and not yet taken by collect.
+    pub fn backlog(&self) -> Backlog {
+        let (end, taken) = (*locked(&self.end), self.taken.load(Ordering::Acquire));
+        let marks = locked(&self.marks);
+        let before = marks.partition_point(|mark| mark.offset <= taken).checked_sub(1);
+        let bytes = before.map_or_else(|| marks.front().map_or(end.bytes, |m| m.bytes), |at| marks[at].bytes);
+        let records = end.offset.saturating_sub(taken);
+        Backlog { records, bytes: if records == 0 { 0 } else { end.bytes.saturating_sub(bytes) } }
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        &self.options.dir
+    }
+}
+
+fn advance(marks: &mut VecDeque<Mark>, end: &mut Mark, offset: u64, bytes: u64, ms: u64) {
+    let before = marks.back().map_or(0, |mark| mark.bytes);
+    *end = Mark { offset, bytes: end.bytes + bytes, ms };
+    if end.bytes >= before + MARK_EVERY {
+        marks.push_back(*end);
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Open { journal, writer }) = open {
+            journal.close();
+            let _ = writer.join();
+        }
+    }
+}
