@@ -38,6 +38,7 @@ impl Checker<'_> {
         self.paths_given();
         self.delivery();
         self.ledger();
+        self.ingest();
         self.sources(if on_disk { files::real } else { files::tidy });
     }
 
@@ -100,18 +101,25 @@ impl Checker<'_> {
     }
 
     fn addresses(&mut self) {
-        let listen = &self.config.listen;
-        let (Some(metrics), Some(control)) = (listen.metrics, listen.control) else {
-            return;
-        };
-        if clash(metrics, control) {
-            self.blame(
-                &["listen.control", "listen.metrics"],
-                format!(
-                    "`listen.metrics` ({metrics}) and `listen.control` ({control}) are the same \
-                     address; give one of them another port."
-                ),
-            );
+        let Config { listen, ingest, .. } = self.config;
+        let of_ingest = |address| ingest.as_ref().and(address);
+        let all = [
+            ("listen.metrics", listen.metrics),
+            ("listen.control", listen.control),
+            ("listen.http", of_ingest(listen.http)),
+            ("listen.grpc", of_ingest(listen.grpc)),
+        ];
+        let on: Vec<_> = all.into_iter().filter_map(|(key, address)| Some((key, address?))).collect();
+        for (i, (key, address)) in on.iter().enumerate() {
+            for (other_key, other) in on[..i].iter().filter(|(_, other)| clash(*other, *address)) {
+                self.blame(
+                    &[key, other_key],
+                    format!(
+                        "`{other_key}` ({other}) and `{key}` ({address}) are the same address; give one of \
+                         them another port."
+                    ),
+                );
+            }
         }
     }
 

@@ -29,6 +29,7 @@ impl Default for Config {
             log: Log::default(),
             deliver: None,
             ledger: None,
+            ingest: None,
         }
     }
 }
@@ -42,7 +43,7 @@ impl Default for Accounts {
 impl Default for Listen {
     fn default() -> Self {
         let local = |port| Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        Self { metrics: local(9464), control: local(9465) }
+        Self { metrics: local(9464), control: local(9465), http: local(9466), grpc: local(9467) }
     }
 }
 

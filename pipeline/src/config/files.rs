@@ -14,7 +14,8 @@ impl Config {
         let accounts = self.accounts.iter_mut().map(|accounts| &mut accounts.file);
         let networks = self.anti_brush.datacenter_networks.iter_mut();
         let data_dir = std::iter::once(&mut self.data_dir);
-        for path in data_dir.chain(sources).chain(accounts).chain(networks) {
+        let spool = self.ingest.iter_mut().map(|ingest| &mut ingest.spool);
+        for path in data_dir.chain(sources).chain(accounts).chain(networks).chain(spool) {
             // An empty path would become the folder itself, and pass for one given.
             if !path.as_os_str().is_empty() {
                 *path = folder.join(&*path);

@@ -9,6 +9,7 @@ mod defaults;
 pub mod duration;
 mod errors;
 mod files;
+mod ingest;
 mod load;
 mod names;
 mod probe;
@@ -63,6 +64,8 @@ pub struct Config {
     pub deliver: Option<Deliver>,
     /// The `[ledger]` section, if there is one.
     pub ledger: Option<Ledger>,
+    /// The `[ingest]` section, if there is one.
+    pub ingest: Option<Ingest>,
 }
 
 /// One `[[source]]`: where clicks are read from.
@@ -92,6 +95,13 @@ pub struct Listen {
     /// Address of the control service (default `127.0.0.1:9465`).
     #[serde(deserialize_with = "values::address")]
     pub control: Option<SocketAddr>,
+    /// Address where events and beacons are taken in over HTTP, with an `[ingest]` section (default
+    /// `127.0.0.1:9466`).
+    #[serde(deserialize_with = "values::address")]
+    pub http: Option<SocketAddr>,
+    /// Address where events are taken in over gRPC, with an `[ingest]` section (default `127.0.0.1:9467`).
+    #[serde(deserialize_with = "values::address")]
+    pub grpc: Option<SocketAddr>,
 }
 
 /// `[time]`: how late, how early and how often the same click may come.
@@ -230,4 +240,5 @@ impl std::fmt::Debug for Ledger {
     }
 }
 
-pub use values::{ClockKind, Compression, LogKind};
+pub use ingest::Ingest;
+pub use values::{ClockKind, Compression, LogKind, Network};

@@ -112,6 +112,39 @@ fn the_same_address() {
 }
 
 #[test]
+fn addresses_of_ingest_count_only_with_it() {
+    let text = "[listen]\ncontrol = '127.0.0.1:9467'\nhttp = '0.0.0.0:9464'\n";
+    assert!(Config::parse("weir.toml", text).is_ok());
+    assert_eq!(
+        refused(&format!("{text}[ingest]\n")),
+        "weir.toml:2: `listen.control` (127.0.0.1:9467) and `listen.grpc` (127.0.0.1:9467) are the same address; \
+         give one of them another port.\n\
+         weir.toml:3: `listen.metrics` (127.0.0.1:9464) and `listen.http` (0.0.0.0:9464) are the same address; \
+         give one of them another port."
+    );
+}
+
+#[test]
+fn what_contradicts_ingest() {
+    let text = "[time]\nclock = 'events'\n[ingest]\nspool_mb = 64\nhigh_mb = 65\nmemory_mb = 1\n\
+                trusted_proxies = ['10.0.0.0/8', '::1', 'localhost']\n";
+    assert_eq!(
+        refused(text),
+        "weir.toml:2: `time.clock` is \"events\", for logs of an earlier time, but [ingest] takes in what happens \
+         now; set it to \"wall\" or remove [ingest].\n\
+         weir.toml:4: `ingest.segment_mb` (64) is more than half of `ingest.spool_mb` (64), which is freed file by \
+         file; set it to 32 or less.\n\
+         weir.toml:5: `ingest.high_mb` (65) is more than `ingest.spool_mb` (64), so the spool would be full before \
+         intake is slowed; set it to 64 or less.\n\
+         weir.toml:6: `ingest.max_request_kb` (8192) is more than `ingest.memory_mb` (1) holds; set it to 1024 or \
+         less.\n\
+         weir.toml:7: `ingest.trusted_proxies[2]` is 'localhost'; it must be an IP address or a network such as \
+         \"10.0.0.0/8\"."
+    );
+    assert!(Config::parse("weir.toml", "[ingest]\ntrusted_proxies = ['10.0.0.0/8', '::1']").is_ok());
+}
+
+#[test]
 fn sources_against_one_another() {
     let text = "data_dir = 'd'\n[[source]]\npath = './a/*.ndjson'\n[[source]]\n\
                 path = 'x/../a/*.ndjson'\n[[source]]\npath = 'd/in'\n[[source]]\npath = 'data'\n";

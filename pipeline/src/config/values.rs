@@ -1,9 +1,10 @@
 //! How single values are read; what each visitor expects ends up in messages.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
@@ -37,6 +38,23 @@ pub enum Compression {
     Lz4,
     /// No compression.
     None,
+}
+
+/// A network, or the one of a single address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network(pub IpNet);
+
+impl Network {
+    /// Whether an address is in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_str(NetworkText)
+    }
 }
 
 /// A whole number from `LO` to `HI`.
@@ -129,5 +147,20 @@ impl Visitor<'_> for Address {
             return Ok(None);
         }
         text.parse().map(Some).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+    }
+}
+
+struct NetworkText;
+
+impl Visitor<'_> for NetworkText {
+    type Value = Network;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an IP address or a network such as \"10.0.0.0/8\"")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Network, E> {
+        let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network.map(Network).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
     }
 }
