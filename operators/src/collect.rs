@@ -12,7 +12,8 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use std::ops::Deref;
 use weir_proto::{
-    Billing, Currency, DropReason, Dropped, EventKind, Guid, Minute, NewEvent, Origin, StageId, ip_key,
+    Billing, Currency, DropReason, Dropped, EventKind, Guid, Minute, NewEvent, Origin, Record, RecordError, StageId,
+    ip_key,
 };
 
 /// The longest line that is read, in bytes.
@@ -192,6 +193,36 @@ impl Collect {
         }
         out.put_scratch(scratch);
         Taken { lines: taken, newest_ms }
+    }
+
+    /// Takes in what was checked when it was accepted: an event, of which only the time is judged again, or what was
+    /// dropped then.
+    pub fn record(
+        &mut self,
+        position: u64,
+        bytes: &[u8],
+        rules: &Rules,
+        out: &mut Outbox,
+    ) -> Result<(), RecordError> {
+        out.at(position);
+        out.taken();
+        match Record::decode(bytes)? {
+            Record::Event(event) => {
+                match self.in_time(event.event_time_ms(), TimeSource::Wall(self.clock.0), rules) {
+                    Ok(()) => out.emit(partition::by_ip(&event.ip_bytes(), out.partitions()), &[bytes]),
+                    Err(Bad(reason, detail)) => out.drop_record(&Dropped {
+                        stage: StageId::Collect,
+                        reason,
+                        detail: &detail,
+                        raw: &[],
+                        event: Some(event),
+                    }),
+                }
+            }
+            Record::Dropped(dropped) => out.drop_record(&dropped),
+            _ => return Err(RecordError::Kind(bytes[0])),
+        }
+        Ok(())
     }
 
     /// Whether the clock has entered a minute that was not announced yet.

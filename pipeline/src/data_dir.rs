@@ -8,6 +8,7 @@
 //! ledger.json               how far the ledger database is, see `ledger`
 //! control.address           where a running job can be asked: the address, then `crc32c …` of it in hex
 //! rules/<fingerprint>.json  see `rule_set`
+//! ingest/                   see `ingest`
 //! log/<topic>[.<generation>]/                 see `log`
 //! state/<generation>/<stage>-<partition>/     a RocksDB each
 //! state/<generation>/cut.json                 what the generation was begun from
@@ -174,6 +175,11 @@ impl DataDir {
     /// The topics.
     pub fn log(&self) -> PathBuf {
         self.root.join("log")
+    }
+
+    /// The spool of ingest, unless it is elsewhere.
+    pub fn spool(&self) -> PathBuf {
+        self.root.join("ingest")
     }
 
     /// The store of a task.

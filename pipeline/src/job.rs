@@ -8,12 +8,13 @@ use crate::deliver::{self, Deliveries};
 use crate::error::JobError;
 use crate::fleet::{Fleet, in_parallel};
 use crate::generations::{Cuts, Entry, Generation, Promotion, Registry, check_settled};
+use crate::ingest::{Spool, SpoolOptions};
 use crate::ledger::Ledger;
 use crate::log::{EmbeddedLog, LogOptions};
 use crate::retention::Keeper;
 use crate::rule_set::RuleSet;
 use crate::scheduler::{Scheduler, Work};
-use crate::source::FileSpec;
+use crate::source::{CollectState, FileSpec, SPOOL};
 use crate::source::accounts::{AccountsProgress, AccountsTask};
 use crate::source::collect::{CollectOptions, CollectProgress, CollectTask, now_ms, rules_to_go_on_with};
 use crate::source::commands::CommandsTask;
@@ -63,6 +64,8 @@ pub struct JobOptions {
     pub deliver: Option<Deliver>,
     /// The database that published outcomes are written to, if any.
     pub ledger: Option<config::Ledger>,
+    /// What ingest has accepted, if there is one.
+    pub spool: Option<Arc<Spool>>,
 }
 
 impl JobOptions {
@@ -85,6 +88,7 @@ impl JobOptions {
             maintenance: true,
             deliver: None,
             ledger: None,
+            spool: None,
         })
     }
 }
@@ -119,6 +123,7 @@ pub struct Job {
     deliveries: Arc<Deliveries>,
     ledger: Option<Arc<Ledger>>,
     keeper: Keeper,
+    spool: Option<Arc<Spool>>,
     _lock: DataDirLock,
 }
 
@@ -163,6 +168,7 @@ impl Job {
             judged,
             accounts_progress.clone(),
         )?;
+        let spool = spool_of(options.spool.clone(), &dir, &collect_store)?;
         let collect = CollectOptions {
             files: options.files,
             finite: options.finite,
@@ -171,6 +177,7 @@ impl Job {
             maintenance: options.maintenance,
             pressure: deliveries.pressure.clone(),
             clock: SourceClock::System,
+            spool: spool.clone(),
         };
         let own = fleet.rules_of(published)?.rules.fingerprint();
         let rules = fleet.rules_by(rules_to_go_on_with(&collect_store, own)?)?.rules;
@@ -238,6 +245,7 @@ impl Job {
             deliveries,
             ledger,
             keeper,
+            spool,
             _lock: lock,
         })
     }
@@ -251,6 +259,7 @@ impl Job {
                 scheduler.wake();
             }
         });
+        self.spool.iter().for_each(|spool| self.wake_by(spool));
         let mut failure = None;
         let result = std::thread::scope(|scope| {
             let conductor = scope.spawn(|| self.conduct());
@@ -260,7 +269,7 @@ impl Job {
                     // It does not end by itself: what it says is asked for below.
                     self.scheduler.stop();
                 }
-                failure = self.log.failure();
+                failure = self.log.failure().or_else(|| self.spool.as_ref()?.fatal());
                 if failure.is_some() {
                     self.scheduler.stop();
                 }
@@ -280,6 +289,16 @@ impl Job {
             Some(error) => Err(error.into()),
             None => result.and_then(|()| self.settle()).and_then(|()| self.flush()),
         }
+    }
+
+    /// What ingest accepts is taken in at once.
+    fn wake_by(&self, spool: &Spool) {
+        let scheduler = Arc::downgrade(&self.scheduler);
+        spool.tell_collect(move || {
+            if let Some(scheduler) = scheduler.upgrade() {
+                scheduler.wake();
+            }
+        });
     }
 
     /// Whether a finite input, carried through to its end, is in the ledger database as a whole. The tasks must
@@ -470,6 +489,20 @@ impl Job {
     /// How far collect is.
     pub fn progress(&self) -> Arc<CollectProgress> {
         self.promotion.collect.clone()
+    }
+}
+
+/// The spool to take from: that of ingest, or one that was left behind with records that were accepted.
+fn spool_of(
+    spool: Option<Arc<Spool>>,
+    dir: &DataDir,
+    collect: &Store,
+) -> Result<Option<Arc<Spool>>, JobError> {
+    let files = CollectState::load(collect)?.files;
+    let left = files.into_iter().find(|f| f.id == SPOOL).map_or_else(|| dir.spool(), |f| f.path);
+    match spool {
+        None if left.exists() => Spool::open(SpoolOptions::of(left)).map(|spool| Some(Arc::new(spool))),
+        spool => Ok(spool),
     }
 }
 

@@ -17,6 +17,7 @@ pub mod flow;
 pub mod fuzzing;
 pub mod r#gen;
 pub mod generations;
+pub mod host;
 pub mod ingest;
 pub mod input;
 pub mod job;

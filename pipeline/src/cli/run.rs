@@ -244,6 +244,7 @@ fn options_of(config: &Config) -> Result<JobOptions, JobError> {
         maintenance: false,
         deliver: config.deliver.clone(),
         ledger: config.ledger.clone(),
+        spool: None,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Explainer, Line};
 use crate::error::JobError;
-use crate::source::{CollectState, FileState, key_of, place_on_tape};
+use crate::source::{CollectState, FileState, SPOOL, key_of, place_on_tape};
 use crate::tap::Personal;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -26,6 +26,10 @@ impl Explainer {
             return Ok(Some(line));
         };
         line.path = Some(known.path.clone());
+        if id == SPOOL {
+            line.problem = Some("it came in over the network, as this record of the spool".to_owned());
+            return Ok(Some(line));
+        }
         match open(known).and_then(|(path, file)| Some((path, read(&file, byte)?))) {
             Some((path, text)) => {
                 line.path = Some(path);

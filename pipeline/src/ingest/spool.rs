@@ -1,12 +1,17 @@
 //! The spool: a journal of one partition in the format of the embedded log (see [`crate::log`]), in a directory of
 //! its own, held by one process.
 //!
+//! `spool.json` beside it, `{"format": 1, "crc32c": …, "spool": {"id": …}}`, tells spools apart: which one a data
+//! directory has read, and to where.
+//!
 //! The provenance of a record is when it was accepted, in ms since the epoch, and its index among those of the same
 //! batch. A spool whose disk is full is opened again when there is room; any other failure to write is final.
 
+use crate::config::Ingest;
 use crate::error::JobError;
 use crate::log::{Appended, Codec, Fetched, Journal, LogError, LogOptions, NewBatch};
 use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,7 +19,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use weir_state::sum_of_json;
 
+/// The version of `spool.json`.
+const FORMAT: u32 = 1;
 /// The partition: there is one.
 const PARTITION: u32 = 0;
 /// Bytes behind which a place is remembered, to tell sizes and times by.
@@ -33,6 +41,14 @@ pub struct SpoolOptions {
     pub segment_bytes: u64,
     /// How long a group commit gathers.
     pub sync_interval: Duration,
+}
+
+impl SpoolOptions {
+    /// In a directory, with what `[ingest]` has by default.
+    pub fn of(dir: PathBuf) -> Self {
+        let Ingest { spool_mb, segment_mb, sync_interval, .. } = Ingest::default();
+        SpoolOptions { dir, max_bytes: spool_mb << 20, segment_bytes: segment_mb << 20, sync_interval }
+    }
 }
 
 /// What was accepted and not yet taken by collect.
@@ -55,6 +71,18 @@ struct Mark {
     ms: u64,
 }
 
+#[derive(Serialize, Deserialize)]
+struct Identity {
+    id: (u64, u64),
+}
+
+#[derive(Serialize, Deserialize)]
+struct SealedIdentity {
+    format: u32,
+    crc32c: u32,
+    spool: Identity,
+}
+
 struct Open {
     journal: Arc<Journal>,
     writer: JoinHandle<()>,
@@ -65,6 +93,7 @@ type Told = Mutex<Option<Arc<dyn Fn() + Send + Sync>>>;
 /// A durable queue between ingest and collect.
 pub struct Spool {
     options: SpoolOptions,
+    key: (u64, u64),
     open: RwLock<Option<Open>>,
     marks: Mutex<VecDeque<Mark>>,
     /// Where the last record ends.
@@ -97,6 +126,7 @@ impl Spool {
             )));
         }
         let spool = Spool {
+            key: identity(&options.dir)?,
             options,
             open: RwLock::default(),
             marks: Mutex::default(),
@@ -112,15 +142,8 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Opens the journal, again if writing to it has failed.
+    /// Opens the journal, again if writing to it has failed. The one before is read until then.
     pub(super) fn reopen(&self) -> Result<(), LogError> {
-        // Not held while the writer ends, which asks for it.
-        let failed = self.open.write().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(failed) = failed {
-            failed.journal.close();
-            // A writer that panicked has said so.
-            let _ = failed.writer.join();
-        }
         let options = LogOptions {
             codec: Codec::Lz4,
             plain_when_behind: false,
@@ -141,7 +164,9 @@ impl Spool {
             .name("spool".to_owned())
             .spawn(move || writing.write_loop(&tell))
             .map_err(LogError::io("start the writer of", &self.options.dir))?;
-        *self.open.write().unwrap_or_else(PoisonError::into_inner) = Some(Open { journal, writer });
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        // The writer of a journal that has failed has ended.
+        *open = Some(Open { journal, writer });
         Ok(())
     }
 
@@ -226,10 +251,14 @@ impl Spool {
         before.map_or_else(|| self.start(), |at| marks[at].offset)
     }
 
-    /// Collect has taken what stands below; after a crash it needs nothing below `done` again.
-    pub fn take(&self, taken: u64, done: u64) {
-        self.taken.store(taken, Ordering::Release);
-        self.done.store(done, Ordering::Release);
+    /// Collect has taken what stands below this offset.
+    pub fn take(&self, below: u64) {
+        self.taken.store(below, Ordering::Release);
+    }
+
+    /// What collect has taken it does not need again, even if the machine fails now.
+    pub fn release(&self) {
+        self.done.store(self.taken.load(Ordering::Acquire), Ordering::Release);
     }
 
     /// Lets go of what was taken and accepted before this time; of all that was taken if room is scarce.
@@ -275,10 +304,49 @@ impl Spool {
         Backlog { records, bytes: if records == 0 { 0 } else { end.bytes.saturating_sub(bytes) } }
     }
 
+    /// What tells it apart.
+    pub fn key(&self) -> (u64, u64) {
+        self.key
+    }
+
     /// Its directory.
     pub fn dir(&self) -> &Path {
         &self.options.dir
     }
+}
+
+/// The identity of the spool in a directory; a new one if there is none yet.
+fn identity(dir: &Path) -> Result<(u64, u64), JobError> {
+    let path = dir.join("spool.json");
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return new_identity(dir, &path),
+        Err(e) => return Err(JobError::io("read", &path)(e)),
+    };
+    let sealed: Option<SealedIdentity> = serde_json::from_slice(&text).ok();
+    let whole = sealed.filter(|s| s.format == FORMAT && s.crc32c == sum_of_json(&s.spool));
+    whole.map(|s| s.spool.id).ok_or_else(|| JobError::Control {
+        path,
+        problem: "is damaged, or was written by another version of weir. Restore the file from a backup".to_owned(),
+    })
+}
+
+fn new_identity(dir: &Path, path: &Path) -> Result<(u64, u64), JobError> {
+    let random = || {
+        let problem = |e| JobError::Setup(format!("no random identity for the spool: {e}"));
+        getrandom::u64().map_err(problem)
+    };
+    let spool = Identity { id: (random()?, random()?) };
+    let sealed = SealedIdentity { format: FORMAT, crc32c: sum_of_json(&spool), spool };
+    let temporary = path.with_extension("new");
+    let write = || {
+        std::fs::write(&temporary, serde_json::to_vec(&sealed).unwrap_or_default())?;
+        File::open(&temporary)?.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        File::open(dir)?.sync_all()
+    };
+    write().map_err(JobError::io("write", path))?;
+    Ok(sealed.spool.id)
 }
 
 fn advance(marks: &mut VecDeque<Mark>, end: &mut Mark, offset: u64, bytes: u64, ms: u64) {

@@ -10,10 +10,12 @@ use super::follow::Files;
 use super::gate::Gate;
 use super::plan::{CollectState, Plan, Slice};
 use super::reader::{self, PIECE, SLICE};
+use super::spooled::{self, SPOOL};
 use crate::clock::SourceClock;
 use crate::deliver::{Level, Pressure};
 use crate::error::JobError;
 use crate::flow::COLLECT_WRITES;
+use crate::ingest::Spool;
 use crate::log::Log;
 use crate::outputs::{Outputs, Tickets};
 use crate::scheduler::{FollowUp, Need, Work, finish};
@@ -25,7 +27,7 @@ use std::time::{Duration, Instant};
 use weir_operators::clock::Clock;
 use weir_operators::collect::{Collect, TimeSource};
 use weir_operators::{Outbox, Rules};
-use weir_proto::{Minute, Producer, StageId};
+use weir_proto::{Batch, Minute, Producer, StageId};
 use weir_state::{CheckpointDir, Commit, Durability, Store, TaskMeta};
 
 /// Bytes to be read that mean that the job has fallen behind.
@@ -62,6 +64,8 @@ pub struct CollectOptions {
     pub pressure: Arc<Pressure>,
     /// What time it is.
     pub clock: SourceClock,
+    /// What ingest has accepted.
+    pub spool: Option<Arc<Spool>>,
 }
 
 /// Shared with the job.
@@ -103,6 +107,8 @@ pub struct CollectTask {
     meta: TaskMeta,
     planned: VecDeque<Plan>,
     in_flight: VecDeque<Turn>,
+    /// How far the spool was taken in, by turns that are committed.
+    spooled: u64,
     buffer: Vec<u8>,
     next_poll: Instant,
     /// How often in a row the flow was seen to rest.
@@ -137,6 +143,9 @@ impl CollectTask {
         // What it decided stands in its topics: other rules may decide about what comes now.
         meta.rules = fingerprint;
         let state = CollectState::load(&store)?;
+        if let Some(spool) = &options.spool {
+            spooled::expect_same(spool, &state.files)?;
+        }
         let progress = CollectProgress::default();
         progress.bytes.store(state.tape, Ordering::Relaxed);
         progress.last_tick.store(state.last_tick, Ordering::Release);
@@ -146,6 +155,7 @@ impl CollectTask {
             planned,
             files: Files::new(options.files.clone()),
             in_flight: VecDeque::new(),
+            spooled: spooled::offset(&state.files),
             buffer: Vec::new(),
             next_poll: options.clock.instant(),
             rests: 0,
@@ -162,6 +172,7 @@ impl CollectTask {
             meta,
             checkpoints,
         };
+        this.options.spool.iter().for_each(|spool| spool.take(this.spooled));
         this.refuse_clock_jump()?;
         this.plan_finite_end()?;
         Ok(this)
@@ -224,7 +235,8 @@ impl CollectTask {
         let paused = self.options.pressure.level() == Level::Paused;
         let found = if paused { Vec::new() } else { self.discover()? };
         let known: Vec<_> = self.state.files.iter().chain(&found).cloned().collect();
-        let slices = if paused { Vec::new() } else { self.files.grown(&known)? };
+        let mut slices = if paused { Vec::new() } else { self.files.grown(&known)? };
+        slices.extend(self.options.spool.as_ref().filter(|_| !paused).and_then(|s| spooled::slice(s, &known)));
         let minute_passed = !self.options.event_time && Minute::of_ms(self.now_ms()).0 > self.state.last_tick;
         if slices.is_empty() && found.is_empty() && !minute_passed {
             return Ok(None);
@@ -240,8 +252,11 @@ impl CollectTask {
         if !self.options.finite {
             self.files.forget_gone(&mut self.state.files)?;
         }
-        self.files.discover(&self.state.files, self.state.next_file)
+        let mut found = self.files.discover(&self.state.files, self.state.next_file)?;
+        found.extend(self.options.spool.as_ref().and_then(|spool| spooled::found(spool, &self.state.files)));
+        Ok(found)
     }
+
 
     fn plan(&self, slices: Vec<Slice>, found: Vec<FileState>, end: bool) -> Plan {
         let (turn, wall) = (self.state.turns, !self.options.event_time);
@@ -271,6 +286,8 @@ impl CollectTask {
                 return Ok(Some(plan.clone()));
             }
             plan.save(&self.store)?;
+            // What was committed before is on disk with it.
+            self.options.spool.iter().for_each(|spool| spool.release());
         }
         Ok(plan)
     }
@@ -285,13 +302,16 @@ impl CollectTask {
         if plan.wall {
             collect.clock = Clock(plan.now_ms.max(collect.clock.0));
         }
-        self.log.set_behind(plan.slices.iter().map(|s| s.to - s.from).sum::<u64>() >= BEHIND);
+        self.log.set_behind(plan.slices.iter().map(spooled::weight).sum::<u64>() >= BEHIND);
         let mut slices = Vec::new();
         let mut tick = (plan.wall && collect.tick_is_due()).then_some(Minute::of_ms(collect.clock.0));
         for slice in &plan.slices {
             if tick.is_none() {
                 slices.push((self.state.tape, *slice));
-                self.read_slice(slice, &plan, &mut collect)?;
+                match slice.file {
+                    SPOOL => self.read_spool(slice, &mut collect)?,
+                    _ => self.read_slice(slice, &plan, &mut collect)?,
+                }
                 tick = collect.tick_is_due().then_some(Minute::of_ms(collect.clock.0));
             }
         }
@@ -339,6 +359,25 @@ impl CollectTask {
         Ok(())
     }
 
+    fn read_spool(&mut self, slice: &Slice, collect: &mut Collect) -> Result<(), JobError> {
+        let missing = || JobError::Setup("the plan of collect names a spool, and there is none".to_owned());
+        let spool = self.options.spool.as_ref().ok_or_else(missing)?;
+        let state = self.state.files.iter_mut().find(|f| f.id == SPOOL).ok_or_else(missing)?;
+        for batch in spooled::read(spool, slice)? {
+            for (offset, record) in (batch.head.base_offset..).zip(Batch::open(&batch.bytes)?) {
+                let record = record?;
+                if (slice.from..slice.to).contains(&offset) {
+                    let position = self.state.tape + (offset - slice.from);
+                    collect.record(position, record.bytes, &self.rules, &mut self.outbox)?;
+                }
+            }
+        }
+        state.offset = slice.to;
+        spool.dir().clone_into(&mut state.path);
+        self.state.tape += slice.to - slice.from;
+        Ok(())
+    }
+
     fn finish_turn(&mut self, slices: Vec<(u64, Slice)>) -> Result<(), JobError> {
         let batches = self.outbox.take();
         let tickets = self.outputs.append(batches, &mut self.meta)?;
@@ -357,6 +396,8 @@ impl CollectTask {
         commit.put_meta(&turn.meta);
         self.store.commit_as("collect.commit", commit, Durability::Process)?;
         self.status.committed(&turn.meta);
+        self.spooled = spooled::offset(&turn.state.files);
+        self.options.spool.iter().for_each(|spool| spool.take(self.spooled));
         self.progress.bytes.store(turn.state.tape, Ordering::Relaxed);
         self.checkpoint_due = turn.meta.at_tick;
         self.progress.ended.store(turn.state.closed && self.in_flight.is_empty(), Ordering::Release);
@@ -390,7 +431,9 @@ impl Work for CollectTask {
             None if self.checkpoint_due => return Need::Checkpoint,
             _ => {}
         }
-        let due = self.options.clock.instant() >= self.next_poll;
+        let has_spooled = || self.options.spool.as_ref().is_some_and(|s| s.watermark() > spooled::offset(&self.state.files));
+        let is_slowed = self.options.pressure.level() > Level::Free;
+        let due = self.options.clock.instant() >= self.next_poll || (!is_slowed && has_spooled());
         let resting = self.in_flight.is_empty() && self.planned.is_empty();
         // What was planned is carried out in any case: it may stand in the log in part, and until it is
         // committed nothing rests.

@@ -3,6 +3,7 @@
 use super::files::{FileSpec, FileState, key_of};
 use super::plan::Slice;
 use super::reader;
+use super::spooled::SPOOL;
 use crate::error::JobError;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -72,7 +73,7 @@ impl Files {
     pub fn grown(&mut self, known: &[FileState]) -> Result<Vec<Slice>, JobError> {
         let (mut slices, mut bytes) = (Vec::new(), 0);
         for state in known {
-            if bytes >= TURN || self.closed.contains(&state.id) {
+            if bytes >= TURN || state.id == SPOOL || self.closed.contains(&state.id) {
                 continue;
             }
             if let Err(error) = self.file(state) {
@@ -103,7 +104,8 @@ impl Files {
     /// The next slice of a finite run: from the file whose events are the oldest, so that files of
     /// the same time are read side by side and files of different times one after the other.
     pub fn next_finite(&mut self, known: &[FileState]) -> Result<Option<Slice>, JobError> {
-        let mut order: Vec<&FileState> = known.iter().filter(|f| !self.closed.contains(&f.id)).collect();
+        let is_open = |f: &&FileState| f.id != SPOOL && !self.closed.contains(&f.id);
+        let mut order: Vec<&FileState> = known.iter().filter(is_open).collect();
         order.sort_by_key(|f| (f.newest_ms, f.id));
         for state in order {
             let state = state.clone();
@@ -128,7 +130,7 @@ impl Files {
         }
         known.retain(|f| {
             let left = |file: &File| file.metadata().is_ok_and(|m| m.len() > f.offset);
-            let keep = on_disk.contains(&f.key) || self.open.get(&f.id).is_some_and(left);
+            let keep = f.id == SPOOL || on_disk.contains(&f.key) || self.open.get(&f.id).is_some_and(left);
             if !keep {
                 self.open.remove(&f.id);
             }

@@ -10,6 +10,8 @@ pub mod inlet;
 pub mod mailbox;
 mod plan;
 mod reader;
+mod spooled;
 
 pub use files::{FileSpec, FileState, key_of};
 pub use plan::{CollectState, place_on_tape};
+pub use spooled::SPOOL;

@@ -223,6 +223,7 @@ impl World {
         let store = self.source_store(StageId::Commands)?;
         let commands = CommandsTask::open(partitions, store, self.log.clone(), judged, accounts)?;
         let options = CollectOptions {
+            spool: None,
             files: vec![FileSpec(self.input_dir())],
             finite: false,
             event_time: false,

@@ -1,0 +1,106 @@
+//! The job of a process that outlives it. Where ingest takes events in, a job that finds no room on its disk is closed,
+//! and opened again when there is some, as a new process would; meanwhile events go into the spool.
+
+use crate::error::JobError;
+use crate::job::Job;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+/// How long it waits before it opens the job again: at first, and at most.
+const WAIT: Duration = Duration::from_secs(1);
+const WAIT_MOST: Duration = Duration::from_secs(15);
+/// How often it is looked whether something has ended.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Where the job is, while it is open.
+pub struct Host {
+    job: RwLock<Option<Arc<Job>>>,
+    stopping: AtomicBool,
+}
+
+impl Host {
+    /// Of an open job.
+    pub fn new(job: Job) -> Self {
+        Host { job: RwLock::new(Some(Arc::new(job))), stopping: AtomicBool::new(false) }
+    }
+
+    /// The job, unless it is being opened again.
+    pub fn job(&self) -> Option<Arc<Job>> {
+        self.job.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stops the job cleanly, and for good.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.job().iter().for_each(|job| job.scheduler().stop());
+    }
+
+    /// Runs the job until it is stopped or fails. With `again` it is opened again after its disk was full.
+    pub fn run(&self, again: Option<&dyn Fn() -> Result<Job, JobError>>) -> Result<(), JobError> {
+        loop {
+            let Some(job) = self.job() else { return Ok(()) };
+            let result = job.run();
+            drop(job);
+            match (result, again) {
+                (Err(error), Some(again)) if error.is_full() && !self.is_stopping() => {
+                    tracing::error!("{error}. The job rests; events are still taken in, into the spool");
+                    self.close();
+                    self.open(again)?;
+                }
+                (result, _) => return result,
+            }
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Waits until nobody uses the job any more: its stores must be closed before they are opened again.
+    pub fn close(&self) {
+        let job = self.job.write().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut job) = job else { return };
+        loop {
+            match Arc::try_unwrap(job) {
+                Ok(job) => return drop(job),
+                Err(used) => job = used,
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    fn open(&self, again: &dyn Fn() -> Result<Job, JobError>) -> Result<(), JobError> {
+        let mut wait = WAIT;
+        while !self.is_stopping() {
+            self.rest(wait);
+            match again() {
+                Ok(job) => {
+                    tracing::info!("the job goes on where it was");
+                    *self.job.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(job));
+                    // It may have been stopped meanwhile.
+                    if self.is_stopping() {
+                        self.stop();
+                    }
+                    return Ok(());
+                }
+                // Somebody may look at the directory for a moment.
+                Err(error) if error.is_full() || matches!(error, JobError::InUse(_)) => {
+                    tracing::warn!("{error}");
+                    wait = WAIT_MOST.min(2 * wait);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn rest(&self, wait: Duration) {
+        let mut left = wait;
+        while !left.is_zero() && !self.is_stopping() {
+            let nap = left.min(LOOK);
+            std::thread::sleep(nap);
+            left -= nap;
+        }
+    }
+}
