@@ -6,7 +6,7 @@
 //! mask.key                  see `mask`
 //! control.log               which generations there are, see `generations`
 //! ledger.json               how far the ledger database is, see `ledger`
-//! control.address           where a running job can be asked: the address, then `crc32c …` of it in hex
+//! <listener>.address        where a running job listens (control, http …): the address, then `crc32c …` of it in hex
 //! rules/<fingerprint>.json  see `rule_set`
 //! ingest/                   see `ingest`
 //! log/<topic>[.<generation>]/                 see `log`
@@ -33,7 +33,8 @@ use weir_state::{CheckpointDir, failpoints, remove_all, sum_of_json};
 const FORMAT: u32 = 3;
 const CUT_FORMAT: u32 = 1;
 const CUT: &str = "cut.json";
-const ADDRESS: &str = "control.address";
+/// The listener of the control service.
+const CONTROL: &str = "control";
 /// Who looks whether a job runs holds the lock for a moment; a job that starts waits so long for it.
 const LOCK_WAIT: Duration = Duration::from_millis(300);
 
@@ -119,7 +120,12 @@ impl DataDir {
 
     /// Says where the job can be asked.
     pub fn announce(&self, address: &str) -> Result<(), JobError> {
-        let path = self.root.join(ADDRESS);
+        self.announce_as(CONTROL, address)
+    }
+
+    /// Says where a listener of the job is.
+    pub fn announce_as(&self, listener: &str, address: &str) -> Result<(), JobError> {
+        let path = self.root.join(format!("{listener}.address"));
         let temporary = path.with_extension("new");
         let text = format!("{address}\ncrc32c {:08x}\n", crc32c::crc32c(address.as_bytes()));
         fs::write(&temporary, text).map_err(JobError::io("write", &temporary))?;
@@ -128,7 +134,7 @@ impl DataDir {
 
     /// Where the job can be asked, if it said so.
     pub fn address(&self) -> Result<Option<String>, JobError> {
-        let path = self.root.join(ADDRESS);
+        let path = self.root.join(format!("{CONTROL}.address"));
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -143,8 +149,13 @@ impl DataDir {
 
     /// The job cannot be asked any more.
     pub fn forget_address(&self) {
+        self.forget_address_of(CONTROL);
+    }
+
+    /// Nor on this listener.
+    pub fn forget_address_of(&self, listener: &str) {
         // A stale one is noticed: nobody holds the lock.
-        let _ = fs::remove_file(self.root.join(ADDRESS));
+        let _ = fs::remove_file(self.root.join(format!("{listener}.address")));
     }
 
     /// The control log.

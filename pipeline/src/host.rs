@@ -2,6 +2,7 @@
 //! and opened again when there is some, as a new process would; meanwhile events go into the spool.
 
 use crate::error::JobError;
+use crate::ingest::Spool;
 use crate::job::Job;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,13 +17,15 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Where the job is, while it is open.
 pub struct Host {
     job: RwLock<Option<Arc<Job>>>,
+    /// Where events wait while there is no job.
+    spool: Option<Arc<Spool>>,
     stopping: AtomicBool,
 }
 
 impl Host {
     /// Of an open job.
-    pub fn new(job: Job) -> Self {
-        Host { job: RwLock::new(Some(Arc::new(job))), stopping: AtomicBool::new(false) }
+    pub fn new(job: Job, spool: Option<Arc<Spool>>) -> Self {
+        Host { job: RwLock::new(Some(Arc::new(job))), spool, stopping: AtomicBool::new(false) }
     }
 
     /// The job, unless it is being opened again.
@@ -36,19 +39,19 @@ impl Host {
         self.job().iter().for_each(|job| job.scheduler().stop());
     }
 
-    /// Runs the job until it is stopped or fails. With `again` it is opened again after its disk was full.
-    pub fn run(&self, again: Option<&dyn Fn() -> Result<Job, JobError>>) -> Result<(), JobError> {
+    /// Runs the job until it is stopped or fails. If there is a spool, it is opened again after its disk was full.
+    pub fn run(&self, again: &dyn Fn() -> Result<Job, JobError>) -> Result<(), JobError> {
         loop {
             let Some(job) = self.job() else { return Ok(()) };
             let result = job.run();
             drop(job);
-            match (result, again) {
-                (Err(error), Some(again)) if error.is_full() && !self.is_stopping() => {
+            match result {
+                Err(error) if self.spool.is_some() && error.is_full() && !self.is_stopping() => {
                     tracing::error!("{error}. The job rests; events are still taken in, into the spool");
                     self.close();
                     self.open(again)?;
                 }
-                (result, _) => return result,
+                result => return result,
             }
         }
     }
@@ -74,6 +77,9 @@ impl Host {
         let mut wait = WAIT;
         while !self.is_stopping() {
             self.rest(wait);
+            if let Some(error) = self.spool.as_ref().and_then(|spool| spool.fatal()) {
+                return Err(error.into());
+            }
             match again() {
                 Ok(job) => {
                     tracing::info!("the job goes on where it was");

@@ -172,8 +172,8 @@ impl Store {
     }
 
     fn blobs_of<'a>(&self, db: &'a DB) -> Result<&'a ColumnFamily, StateError> {
-        let missing = StateError::Format { path: self.dir.clone(), what: "a store with blobs" };
-        db.cf_handle(blobs::FAMILY).ok_or(missing)
+        let missing = || StateError::Format { path: self.dir.clone(), what: "a store with blobs" };
+        db.cf_handle(blobs::FAMILY).ok_or_else(missing)
     }
 
     fn rocks<T>(&self, result: Result<T, rocksdb::Error>) -> Result<T, StateError> {

@@ -83,10 +83,11 @@ pub fn piece<'b>(
         let is_last = end == stretch.end;
         let whole =
             if is_last { buffer.len() } else { memchr::memrchr(b'\n', buffer).map_or(0, |at| at + 1) };
-        let count = lines(&buffer[..whole], base).len();
-        if is_last || count > 4 * LOOKAHEAD {
-            let own = if is_last { count } else { count - LOOKAHEAD };
-            return Ok(Lines { lines: lines(&buffer[..whole], base), own, is_last });
+        if is_last || lines(&buffer[..whole], base).nth(4 * LOOKAHEAD).is_some() {
+            let mut found = Vec::with_capacity(whole / 256);
+            found.extend(lines(&buffer[..whole], base));
+            let own = if is_last { found.len() } else { found.len() - LOOKAHEAD };
+            return Ok(Lines { lines: found, own, is_last });
         }
         size = size.saturating_mul(2);
     }
@@ -104,17 +105,15 @@ fn read(file: &File, path: &Path, from: u64, to: u64, buffer: &mut Vec<u8>) -> R
 }
 
 /// The lines of some bytes, each with its position counted from `base`. Empty lines are passed over.
-fn lines(slice: &[u8], base: u64) -> Vec<PlacedLine<'_>> {
-    let mut lines = Vec::with_capacity(slice.len() / 256);
+fn lines(slice: &[u8], base: u64) -> impl Iterator<Item = PlacedLine<'_>> {
     let mut start = 0;
-    for end in memchr::memchr_iter(b'\n', slice).chain([slice.len()]) {
-        let line = slice[start..end].trim_ascii();
-        if !line.is_empty() {
-            lines.push((base + start as u64, line));
-        }
+    let ends = memchr::memchr_iter(b'\n', slice).chain([slice.len()]);
+    let lines = ends.map(move |end| {
+        let line = (base + start as u64, slice[start..end].trim_ascii());
         start = (end + 1).min(slice.len());
-    }
-    lines
+        line
+    });
+    lines.filter(|(_, line)| !line.is_empty())
 }
 
 #[cfg(test)]
@@ -165,13 +164,14 @@ mod tests {
                 found.extend(lines[..own].iter().map(|(position, line)| (*position, line.to_vec())));
             }
             let all = lines(&text.as_bytes()[3.min(text.len())..], 53);
-            assert!(found == all.iter().map(|(p, l)| (*p, l.to_vec())).collect::<Vec<_>>());
+            assert!(found == all.map(|(p, l)| (p, l.to_vec())).collect::<Vec<_>>());
         }
     }
 
     #[test]
     fn lines_have_positions_and_no_line_ends() {
-        assert_eq!(lines(b"a\r\n\nbc\nd", 100), [(100, &b"a"[..]), (104, b"bc"), (107, b"d")]);
-        assert_eq!(lines(b"", 0), []);
+        let all = |text, base| lines(text, base).collect::<Vec<_>>();
+        assert_eq!(all(b"a\r\n\nbc\nd", 100), [(100, &b"a"[..]), (104, b"bc"), (107, b"d")]);
+        assert_eq!(all(b"", 0), []);
     }
 }
