@@ -12,8 +12,8 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use std::ops::Deref;
 use weir_proto::{
-    Billing, Currency, DropReason, Dropped, EventKind, Guid, Minute, NewEvent, Origin, Record, RecordError, StageId,
-    ip_key,
+    Billing, Currency, DropReason, Dropped, EventKind, Guid, Minute, NewEvent, Origin, Record, RecordError,
+    StageId, ip_key,
 };
 
 /// The longest line that is read, in bytes.

@@ -1,10 +1,12 @@
 //! The control service of a job, over gRPC: where everything stands, and what becomes of generations.
 
+use crate::auth::Caller;
 use crate::error::JobError;
 use crate::generations::{Generation, Standing};
 use crate::job::{Job, Rewind};
 use crate::log::Log;
 use crate::rule_set::RuleSet;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use weir_proto::rpc::control_server::Control;
@@ -23,6 +25,34 @@ impl JobControl {
         let job = self.0.clone();
         let done = tokio::task::spawn_blocking(move || work(&job)).await;
         done.map_err(|e| Status::internal(e.to_string()))?.map(Response::new).map_err(status_of_error)
+    }
+}
+
+/// What an operator asks for, as it is to be written down.
+struct Asked {
+    caller: Caller,
+    action: &'static str,
+    arguments: Value,
+}
+
+impl Asked {
+    /// Anybody who comes so far may ask; without a guard in front it is this process.
+    fn new<T>(request: &Request<T>, action: &'static str, arguments: impl FnOnce(&T) -> Value) -> Self {
+        let caller = request.extensions().get().cloned().unwrap_or_else(Caller::local);
+        Asked { caller, action, arguments: arguments(request.get_ref()) }
+    }
+
+    /// Does it, and writes it down before and after.
+    async fn done<T: Send + 'static>(
+        self,
+        control: &JobControl,
+        work: impl FnOnce(&Job) -> Result<T, JobError> + Send + 'static,
+        answer: impl FnOnce(&T) -> Value + Send + 'static,
+    ) -> Result<Response<T>, Status> {
+        let Asked { caller, action, arguments } = self;
+        let recorded =
+            move |job: &Job| job.operations().record(&caller, action, arguments, || work(job), answer);
+        control.blocking(recorded).await
     }
 }
 
@@ -61,37 +91,57 @@ impl Control for JobControl {
         &self,
         request: Request<rpc::RewindRequest>,
     ) -> Result<Response<rpc::Generation>, Status> {
-        let request = request.into_inner();
-        let rewind = asked(&request)?;
-        self.blocking(move |job| {
-            let begun = match request.back_to {
+        let rewind = asked(request.get_ref())?;
+        let rules = rewind.rules.as_ref().map(|rules| format!("{:016x}", rules.fingerprint()));
+        let written = Asked::new(&request, "rewind", |r| {
+            json!({
+                "to_minute": r.to_minute, "from_stage": r.from_stage, "back_to": r.back_to, "pause": r.pause,
+                "rules": rules, "reason": r.reason,
+            })
+        });
+        let back_to = request.into_inner().back_to;
+        let work = move |job: &Job| {
+            let begun = match back_to {
                 0 => job.rewind(&rewind)?,
                 id => job.go_back(id, &rewind)?,
             };
             Ok(generation(job, &begun, Standing::Candidate))
-        })
-        .await
+        };
+        written.done(self, work, |g: &rpc::Generation| json!({ "generation": g.id })).await
     }
 
     async fn promote(
         &self,
         request: Request<rpc::PromoteRequest>,
     ) -> Result<Response<PromoteResponse>, Status> {
+        let written = Asked::new(&request, "promote", |r| json!({ "generation": r.generation }));
         let id = request.into_inner().generation;
-        self.blocking(move |job| Ok(PromoteResponse { at_minute: job.promotion().decide(id)?.0 })).await
+        let work = move |job: &Job| Ok(PromoteResponse { at_minute: job.promotion().decide(id)?.0 });
+        written.done(self, work, |p: &PromoteResponse| json!({ "at_minute": p.at_minute })).await
     }
 
     async fn drop(&self, request: Request<rpc::DropRequest>) -> Result<Response<rpc::DropResponse>, Status> {
+        let written = Asked::new(&request, "drop", |r| json!({ "generation": r.generation }));
         let id = request.into_inner().generation;
-        self.blocking(move |job| job.promotion().give_up(id).map(|()| rpc::DropResponse {})).await
+        let work = move |job: &Job| job.promotion().give_up(id).map(|()| rpc::DropResponse {});
+        written.done(self, work, |_| Value::Null).await
     }
 
     async fn submit(
         &self,
         request: Request<rpc::SubmitRequest>,
     ) -> Result<Response<rpc::SubmitResponse>, Status> {
+        let written = Asked::new(&request, "submit", |r| {
+            let command = r.command.as_ref();
+            json!({
+                "command": command.map(rpc::Command::action_name),
+                "key": command.map(|c| c.key.as_str()),
+                "advertiser_id": command.map(|c| c.advertiser_id),
+            })
+        });
         let command = request.into_inner().command.unwrap_or_default();
-        self.blocking(move |job| job.submit(command)).await
+        let answer = |r: &rpc::SubmitResponse| json!({ "outcome": r.outcome, "repeated": r.repeated });
+        written.done(self, move |job: &Job| job.submit(command), answer).await
     }
 
     async fn flush(&self, _: Request<rpc::FlushRequest>) -> Result<Response<rpc::FlushResponse>, Status> {
@@ -102,16 +152,21 @@ impl Control for JobControl {
         &self,
         request: Request<rpc::DecideDeadRequest>,
     ) -> Result<Response<rpc::DecideDeadResponse>, Status> {
+        let written = Asked::new(
+            &request,
+            "decide_dead",
+            |r| json!({ "ids": r.ids, "discard": r.discard, "reason": r.reason }),
+        );
         let rpc::DecideDeadRequest { ids, discard, reason } = request.into_inner();
         let wrong = |id: &String| Status::invalid_argument(format!("{id:?} is not the id of a record"));
         let ids: Result<Vec<_>, _> =
             ids.iter().map(|id| MessageId::parse(id).ok_or_else(|| wrong(id))).collect();
         let ids = ids?;
-        self.blocking(move |job| {
+        let work = move |job: &Job| {
             let decided = job.deliveries().decide(&job.scheduler(), &ids, discard, &reason)?;
             Ok(rpc::DecideDeadResponse { ids: decided.iter().map(MessageId::to_string).collect() })
-        })
-        .await
+        };
+        written.done(self, work, |r: &rpc::DecideDeadResponse| json!({ "decided": r.ids.len() })).await
     }
 }
 

@@ -5,6 +5,7 @@
 //! lock                      held by the process that runs the job
 //! mask.key                  see `mask`
 //! control.log               which generations there are, see `generations`
+//! operator.log              what operators have done, see `operations`
 //! ledger.json               how far the ledger database is, see `ledger`
 //! <listener>.address        where a running job listens (control, http …): the address, then `crc32c …` of it in hex
 //! rules/<fingerprint>.json  see `rule_set`
@@ -161,6 +162,11 @@ impl DataDir {
     /// The control log.
     pub fn control_log(&self) -> PathBuf {
         self.root.join("control.log")
+    }
+
+    /// The log of what operators have done.
+    pub fn operator_log(&self) -> PathBuf {
+        self.root.join("operator.log")
     }
 
     /// How far the ledger database is.

@@ -11,13 +11,14 @@ use crate::generations::{Cuts, Entry, Generation, Promotion, Registry, check_set
 use crate::ingest::{Spool, SpoolOptions};
 use crate::ledger::Ledger;
 use crate::log::{EmbeddedLog, LogOptions};
+use crate::operations::OperatorLog;
 use crate::retention::Keeper;
 use crate::rule_set::RuleSet;
 use crate::scheduler::{Scheduler, Work};
-use crate::source::{CollectState, FileSpec, SPOOL};
 use crate::source::accounts::{AccountsProgress, AccountsTask};
 use crate::source::collect::{CollectOptions, CollectProgress, CollectTask, now_ms, rules_to_go_on_with};
 use crate::source::commands::CommandsTask;
+use crate::source::{CollectState, FileSpec, SPOOL};
 use crate::status::TaskStatus;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -119,6 +120,7 @@ pub struct Job {
     promotion: Promotion,
     accounts: Arc<AccountsProgress>,
     commands: Arc<Commands>,
+    operations: OperatorLog,
     sources: Vec<Arc<TaskStatus>>,
     deliveries: Arc<Deliveries>,
     ledger: Option<Arc<Ledger>>,
@@ -231,6 +233,7 @@ impl Job {
             None => Err("the job is stopping".to_owned()),
         });
         let threads = options.threads;
+        let operations = OperatorLog::new(dir.operator_log());
         Ok(Job {
             threads,
             scheduler,
@@ -241,6 +244,7 @@ impl Job {
             promotion,
             accounts: accounts_progress,
             commands,
+            operations,
             sources,
             deliveries,
             ledger,
@@ -406,6 +410,11 @@ impl Job {
     /// Has a command decided; returns once it is.
     pub fn submit(&self, command: rpc::Command) -> Result<rpc::SubmitResponse, JobError> {
         self.commands.submit(command)
+    }
+
+    /// Where it is written down what operators do.
+    pub fn operations(&self) -> &OperatorLog {
+        &self.operations
     }
 
     /// How generations are published and dropped.

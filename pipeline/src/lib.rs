@@ -1,6 +1,7 @@
 //! The flow, the task loop, logs, sources and the command line of Weir. Start with [`flow`].
 
 pub mod audit;
+pub mod auth;
 pub mod books;
 pub mod cli;
 pub mod clock;
@@ -22,9 +23,12 @@ pub mod ingest;
 pub mod input;
 pub mod job;
 pub mod ledger;
+pub mod line_file;
 pub mod log;
 pub mod mask;
 pub mod metrics;
+pub mod net;
+pub mod operations;
 pub mod outputs;
 pub mod recover;
 pub mod replay;

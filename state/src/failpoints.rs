@@ -11,6 +11,7 @@ pub const STEPS: &[(&str, &str)] = &[
     ("settings.write", "`weir.json` of a new data directory gets its name"),
     ("mask_key.write", "`mask.key` gets its name"),
     ("rules.write", "a file of rules gets its name"),
+    ("operator_log.append", "what an operator does, or what came of it, is fsynced"),
     ("control_log.append", "a decision about generations is written and fsynced"),
     ("segment.create", "a new segment of a topic gets its name"),
     ("segment.cut", "what a crash left of a write is cut off"),

@@ -1,6 +1,7 @@
 //! The command line. Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed, 2 the command
 //! or the configuration is wrong, 3 what was compared does not agree, 130 stopped before the end of a finite run.
 
+mod access;
 mod account;
 mod audit;
 mod campaign;
@@ -13,6 +14,7 @@ mod generation;
 mod holdings;
 mod minutes;
 mod offsets;
+mod operations;
 mod output;
 mod period;
 mod progress;
@@ -32,6 +34,7 @@ mod stop;
 mod submit;
 mod table;
 mod tap;
+mod token;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -42,6 +45,8 @@ use std::process::ExitCode;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    access: access::Access,
 }
 
 #[derive(Subcommand)]
@@ -89,6 +94,11 @@ enum Command {
     /// Write realistic traffic and its accounts file.
     #[command(after_help = GEN_EXAMPLES)]
     Gen(crate::r#gen::GenArgs),
+    /// Make bearer tokens for those who talk to a job.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Print what operators have done to the job.
+    Operations(operations::OperationsArgs),
     /// Look at configuration files.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -126,6 +136,7 @@ pub fn main() -> ExitCode {
     let _armed = weir_state::failpoints::arm();
     let cli = Cli::parse();
     output::init_tracing();
+    access::choose(cli.access);
     let result = match cli.command {
         Command::Run(args) => run::run(args),
         Command::Tap(args) => tap::tap(&args),
@@ -146,6 +157,8 @@ pub fn main() -> ExitCode {
         Command::Campaign(command) => campaign::campaign(&command),
         Command::Refund(args) => refund::refund(&args),
         Command::Reply(args) => reply::reply(&args),
+        Command::Token(command) => token::token(&command),
+        Command::Operations(args) => operations::operations(&args),
         Command::Gen(args) => generate(&args),
     };
     match result {

@@ -2,11 +2,12 @@
 
 use super::progress::Progress;
 use super::{Failure, output, report};
-use crate::config::{ClockKind, Compression, Config, Ledger};
+use crate::config::{ClockKind, Compression, Config, Ledger, Port};
 use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::job::{Job, JobOptions};
 use crate::log::{Codec, LogOptions};
+use crate::net::Security;
 use crate::rule_set::RuleSet;
 use crate::source::FileSpec;
 use crate::summary::Books;
@@ -86,20 +87,32 @@ fn run_config(path: &Path, after_outage: bool) -> Result<(), Failure> {
     if options.files.is_empty() {
         tracing::warn!("{} has no [[source]]: nothing will come in", path.display());
     }
+    let security = Security::open(&config).map_err(Failure::usage)?;
     let metrics = crate::metrics::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let context = runtime.enter();
     let signals = Signals::catch()?;
     drop(context);
     let job = Arc::new(Job::open(options).map_err(refused)?);
+    let (stop, stopped) = tokio::sync::watch::channel(());
+    // Dropping the sender is the sign.
+    let stopping = || {
+        let mut stopped = stopped.clone();
+        async move { while stopped.changed().await.is_ok() {} }
+    };
     let result = runtime.block_on(async {
+        let mut doors = Vec::new();
+        security.watch();
         if let Some(address) = config.listen.metrics {
             let listener =
                 tokio::net::TcpListener::bind(address).await.map_err(|e| cannot_listen(address, &e))?;
-            tokio::spawn(crate::server::serve_metrics(listener, job.clone(), metrics));
+            let router = crate::server::metrics(job.clone(), metrics);
+            let listener = security.listener(Port::Metrics, listener);
+            doors.push(tokio::spawn(listener.serve(router, stopping())));
         }
         if let Some(address) = config.listen.control {
-            super::session::serve(address, &job).await.map_err(|e| cannot_listen(address, &e))?;
+            let serving = super::session::serve(address, &job, &security, stopping());
+            doors.push(serving.await.map_err(|e| cannot_listen(address, &e))?.1);
         }
         signals.stop(&job);
         keep_retention(&job);
@@ -107,6 +120,10 @@ fn run_config(path: &Path, after_outage: bool) -> Result<(), Failure> {
         let running = job.clone();
         let result = tokio::task::spawn_blocking(move || running.run()).await?;
         job.dir().forget_address();
+        drop(stop);
+        for door in doors {
+            door.await?;
+        }
         result.map_err(Failure::from)
     });
     // What still serves lets go of the job first, so that its stores are closed here.

@@ -2,8 +2,11 @@
 //! in, if none does.
 
 use super::Failure;
+use super::access::{Client, connect};
+use crate::config::Port;
 use crate::data_dir::DataDir;
 use crate::job::{Job, JobOptions};
+use crate::net::Security;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -13,8 +16,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
-use tonic::transport::Channel;
-use weir_proto::rpc::control_client::ControlClient;
 use weir_proto::rpc::{
     Command, FlushRequest, Generation, GenerationsRequest, GenerationsResponse, SubmitRequest, SubmitResponse,
 };
@@ -24,22 +25,23 @@ const POLL: Duration = Duration::from_millis(100);
 /// Commands that are waited for at a time.
 const SIDE_BY_SIDE: usize = 32;
 
-/// Serves a job's control service, and says where in its data directory.
-pub(super) async fn serve(address: SocketAddr, job: &Arc<Job>) -> Result<SocketAddr, std::io::Error> {
+/// Serves a job's control service until told to stop, and says where in its data directory.
+pub(super) async fn serve(
+    address: SocketAddr,
+    job: &Arc<Job>,
+    security: &Security,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(SocketAddr, tokio::task::JoinHandle<()>), std::io::Error> {
+    let router = crate::server::control(job.clone()).await.map_err(std::io::Error::other)?;
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     let reachable = match address.ip() {
         ip if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
         _ => address,
     };
-    job.dir().announce(&format!("http://{reachable}")).map_err(std::io::Error::other)?;
-    let serving = job.clone();
-    tokio::spawn(async move {
-        if let Err(error) = crate::server::serve_control(listener, serving).await {
-            tracing::error!("the control service on {address} cannot run: {error}");
-        }
-    });
-    Ok(address)
+    job.dir().announce(&format!("{}://{reachable}", security.scheme())).map_err(std::io::Error::other)?;
+    let serving = tokio::spawn(security.listener(Port::Control, listener).serve(router, stop));
+    Ok((address, serving))
 }
 
 /// A data directory whose books are to be read. A job that runs and can be asked writes them to disk first;
@@ -63,21 +65,14 @@ pub(super) fn running(dir: &DataDir) -> Result<Option<Session>, Failure> {
     Ok(Some(Session { client, runtime, local: None }))
 }
 
-fn runtime() -> Result<Runtime, Failure> {
+/// To wait for answers in.
+pub(super) fn runtime() -> Result<Runtime, Failure> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
-}
-
-/// A client of the control service at an address.
-pub(super) fn connect(runtime: &Runtime, address: &str) -> Result<ControlClient<Channel>, Failure> {
-    runtime.block_on(ControlClient::connect(address.to_owned())).map_err(|problem| {
-        let hint = "Is it running, with [listen] control on that address?";
-        Failure::Said(format!("no answer from a job at {address}: {problem}. {hint}"), 1)
-    })
 }
 
 /// A connection to a job.
 pub(super) struct Session {
-    client: ControlClient<Channel>,
+    client: Client,
     runtime: Runtime,
     local: Option<Local>,
 }
@@ -98,7 +93,9 @@ impl Session {
         }
         let runtime = runtime()?;
         let job = Arc::new(Job::open(JobOptions::maintenance(dir)?)?);
-        let address = runtime.block_on(serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &job))?;
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (address, _) =
+            runtime.block_on(serve(loopback, &job, &Security::default(), std::future::pending()))?;
         let running = job.clone();
         let thread = std::thread::Builder::new().name("job".to_owned()).spawn(move || running.run())?;
         let client = connect(&runtime, &format!("http://{address}"))?;
@@ -108,7 +105,7 @@ impl Session {
     /// Asks something.
     pub(super) fn ask<T, F: Future<Output = Result<tonic::Response<T>, tonic::Status>>>(
         &mut self,
-        question: impl FnOnce(ControlClient<Channel>) -> F,
+        question: impl FnOnce(Client) -> F,
     ) -> Result<T, Failure> {
         let answer = self.runtime.block_on(question(self.client.clone()));
         answer.map(tonic::Response::into_inner).map_err(said)
@@ -190,7 +187,8 @@ impl Drop for Session {
     }
 }
 
-fn said(status: tonic::Status) -> Failure {
+/// What a job says when it does not do what it is asked for.
+pub(super) fn said(status: tonic::Status) -> Failure {
     use tonic::Code::{FailedPrecondition, InvalidArgument, NotFound};
     match status.code() {
         FailedPrecondition | InvalidArgument | NotFound => Failure::usage(status.message()),

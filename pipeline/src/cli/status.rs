@@ -1,9 +1,10 @@
 //! `weir status`: asks a running job where it stands.
 
 use super::Failure;
+use super::access::connect;
 use super::output::{grouped, line};
+use super::session::{runtime, said};
 use clap::Args;
-use weir_proto::rpc::control_client::ControlClient;
 use weir_proto::rpc::{StatusRequest, StatusResponse};
 
 #[derive(Args)]
@@ -18,10 +19,9 @@ pub(super) struct StatusArgs {
 }
 
 pub(super) fn status(args: &StatusArgs) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let status = runtime.block_on(ask(args.control.clone())).map_err(|problem| {
-        Failure::Said(format!("no answer from a job at {}: {problem}. Is it running, with [listen] control on that address?", args.control), 1)
-    })?;
+    let runtime = runtime()?;
+    let mut client = connect(&runtime, &args.control)?;
+    let status = runtime.block_on(client.status(StatusRequest {})).map_err(said)?.into_inner();
     if args.json {
         return line(&json(&status).to_string());
     }
@@ -40,11 +40,6 @@ pub(super) fn status(args: &StatusArgs) -> Result<(), Failure> {
         ))?;
     }
     Ok(())
-}
-
-async fn ask(address: String) -> Result<StatusResponse, String> {
-    let mut client = ControlClient::connect(address).await.map_err(|e| e.to_string())?;
-    client.status(StatusRequest {}).await.map(|r| r.into_inner()).map_err(|e| e.message().to_owned())
 }
 
 fn json(status: &StatusResponse) -> serde_json::Value {

@@ -39,6 +39,7 @@ impl Checker<'_> {
         self.delivery();
         self.ledger();
         self.ingest();
+        self.security();
         self.sources(if on_disk { files::real } else { files::tidy });
     }
 
@@ -101,15 +102,8 @@ impl Checker<'_> {
     }
 
     fn addresses(&mut self) {
-        let Config { listen, ingest, .. } = self.config;
-        let of_ingest = |address| ingest.as_ref().and(address);
-        let all = [
-            ("listen.metrics", listen.metrics),
-            ("listen.control", listen.control),
-            ("listen.http", of_ingest(listen.http)),
-            ("listen.grpc", of_ingest(listen.grpc)),
-        ];
-        let on: Vec<_> = all.into_iter().filter_map(|(key, address)| Some((key, address?))).collect();
+        let ports = self.config.ports().into_iter();
+        let on: Vec<_> = ports.map(|(port, address)| (format!("listen.{port}"), address)).collect();
         for (i, (key, address)) in on.iter().enumerate() {
             for (other_key, other) in on[..i].iter().filter(|(_, other)| clash(*other, *address)) {
                 self.blame(

@@ -30,6 +30,8 @@ impl Default for Config {
             deliver: None,
             ledger: None,
             ingest: None,
+            tls: None,
+            auth: None,
         }
     }
 }
@@ -43,7 +45,14 @@ impl Default for Accounts {
 impl Default for Listen {
     fn default() -> Self {
         let local = |port| Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        Self { metrics: local(9464), control: local(9465), http: local(9466), grpc: local(9467) }
+        Self {
+            metrics: local(9464),
+            control: local(9465),
+            http: local(9466),
+            grpc: local(9467),
+            max_connections: 4096,
+            max_connections_per_address: 1024,
+        }
     }
 }
 

@@ -15,7 +15,13 @@ impl Config {
         let networks = self.anti_brush.datacenter_networks.iter_mut();
         let data_dir = std::iter::once(&mut self.data_dir);
         let spool = self.ingest.iter_mut().map(|ingest| &mut ingest.spool);
-        for path in data_dir.chain(sources).chain(accounts).chain(networks).chain(spool) {
+        let tls = self
+            .tls
+            .iter_mut()
+            .flat_map(|tls| [&mut tls.certificate, &mut tls.key].into_iter().chain(tls.client_ca.as_mut()));
+        let tokens = self.auth.iter_mut().map(|auth| &mut auth.tokens);
+        let security = tls.chain(tokens);
+        for path in data_dir.chain(sources).chain(accounts).chain(networks).chain(spool).chain(security) {
             // An empty path would become the folder itself, and pass for one given.
             if !path.as_os_str().is_empty() {
                 *path = folder.join(&*path);
@@ -45,6 +51,8 @@ fn inputs(config: &Config) -> Vec<(String, &Path)> {
         let key = format!("anti_brush.datacenter_networks[{index}]");
         inputs.push((key, path));
     }
+    let security = config.security_files().into_iter();
+    inputs.extend(security.map(|(key, path)| (key.to_owned(), path.as_path())));
     inputs
 }
 
@@ -59,6 +67,7 @@ impl Checker<'_> {
             let key = format!("source[{index}].path");
             self.source(&key, &source.path);
         }
+        self.security_contents();
     }
 
     fn input(&mut self, key: &str, path: &Path) {

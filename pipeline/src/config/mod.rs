@@ -13,6 +13,7 @@ mod ingest;
 mod load;
 mod names;
 mod probe;
+mod security;
 mod syntax;
 mod values;
 
@@ -66,6 +67,10 @@ pub struct Config {
     pub ledger: Option<Ledger>,
     /// The `[ingest]` section, if there is one.
     pub ingest: Option<Ingest>,
+    /// The `[tls]` section, if there is one.
+    pub tls: Option<Tls>,
+    /// The `[auth]` section, if there is one.
+    pub auth: Option<Auth>,
 }
 
 /// One `[[source]]`: where clicks are read from.
@@ -102,6 +107,12 @@ pub struct Listen {
     /// Address where events are taken in over gRPC, with an `[ingest]` section (default `127.0.0.1:9467`).
     #[serde(deserialize_with = "values::address")]
     pub grpc: Option<SocketAddr>,
+    /// Connections to each port at a time, 1 to 1000000 (default 4096).
+    #[serde(deserialize_with = "values::whole::<_, _, 1, 1_000_000>")]
+    pub max_connections: usize,
+    /// Of these, from one address, or one /64 of IPv6 (default 1024).
+    #[serde(deserialize_with = "values::whole::<_, _, 1, 1_000_000>")]
+    pub max_connections_per_address: usize,
 }
 
 /// `[time]`: how late, how early and how often the same click may come.
@@ -241,4 +252,5 @@ impl std::fmt::Debug for Ledger {
 }
 
 pub use ingest::Ingest;
+pub use security::{Auth, Port, Tls};
 pub use values::{ClockKind, Compression, LogKind, Network};
