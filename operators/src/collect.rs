@@ -12,8 +12,8 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use std::ops::Deref;
 use weir_proto::{
-    Billing, Currency, DropReason, Dropped, EventKind, Guid, Minute, NewEvent, Origin, Record, RecordError, StageId,
-    ip_key,
+    Billing, Currency, DropReason, Dropped, EventKind, Guid, Minute, NewEvent, Origin, Record, RecordError,
+    StageId, ip_key,
 };
 
 /// The longest line that is read, in bytes.
@@ -312,7 +312,7 @@ const MOST_SALE_MICROS: u64 = 1_000_000_000_000_000;
 
 /// How guids begin that are made here or by deduct, of billing notices and of periods: an event that could
 /// choose one would take their place.
-const OWN_GUIDS: [&str; 3] = ["burl:", "cpt/", "cpd/"];
+pub const OWN_GUIDS: [&str; 3] = ["burl:", "cpt/", "cpd/"];
 
 impl<'a> Line<'a> {
     /// An OpenRTB notice is a billable impression at the price of its auction, once for each bid and

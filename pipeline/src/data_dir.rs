@@ -4,6 +4,8 @@
 //! weir.json                 {"format": 2, "crc32c": …, "settings": {"partitions": n}}
 //! lock                      held by the process that runs the job
 //! mask.key                  see `mask`
+//! credential.keys[.lock]    see `credentials::key_file`
+//! credentials/              a RocksDB, see `credentials::CredentialStore`
 //! control.log               which generations there are, see `generations`
 //! ledger.json               how far the ledger database is, see `ledger`
 //! <listener>.address        where a running job listens (control, http …): the address, then `crc32c …` of it in hex

@@ -37,7 +37,11 @@ fn offer(guid: &str) -> Offer {
 }
 
 fn options(dir: &Path) -> SpoolOptions {
-    SpoolOptions { segment_bytes: 64 << 10, sync_interval: Duration::ZERO, ..SpoolOptions::of(dir.to_owned()) }
+    SpoolOptions {
+        segment_bytes: 64 << 10,
+        sync_interval: Duration::ZERO,
+        ..SpoolOptions::of(dir.to_owned())
+    }
 }
 
 /// Offers one after the other; the guids on disk afterwards.
@@ -96,7 +100,9 @@ fn a_full_spool_refuses_until_what_it_holds_was_taken() {
     let (intake, _thread) = Intake::open(spool.clone(), WINDOW, 100_000).unwrap();
     // Bytes that do not compress.
     let many = |n: usize| -> Vec<String> {
-        (0..100u128).map(|i| format!("{:x}", xxhash_rust::xxh3::xxh3_128(&(n as u128 * 100 + i).to_le_bytes()))).collect()
+        (0..100u128)
+            .map(|i| format!("{:x}", xxhash_rust::xxh3::xxh3_128(&(n as u128 * 100 + i).to_le_bytes())))
+            .collect()
     };
     let mut accepted = 0;
     let refused = (0..1_000).find_map(|n| {

@@ -39,6 +39,7 @@ impl Checker<'_> {
         self.delivery();
         self.ledger();
         self.ingest();
+        self.credentials();
         self.sources(if on_disk { files::real } else { files::tidy });
     }
 

@@ -30,6 +30,7 @@ impl Default for Config {
             deliver: None,
             ledger: None,
             ingest: None,
+            credentials: None,
         }
     }
 }

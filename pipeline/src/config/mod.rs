@@ -5,6 +5,7 @@
 
 mod blame;
 mod check;
+mod credentials;
 mod defaults;
 pub mod duration;
 mod errors;
@@ -66,6 +67,8 @@ pub struct Config {
     pub ledger: Option<Ledger>,
     /// The `[ingest]` section, if there is one.
     pub ingest: Option<Ingest>,
+    /// The `[credentials]` section, if there is one.
+    pub credentials: Option<Credentials>,
 }
 
 /// One `[[source]]`: where clicks are read from.
@@ -240,5 +243,6 @@ impl std::fmt::Debug for Ledger {
     }
 }
 
+pub use credentials::Credentials;
 pub use ingest::Ingest;
 pub use values::{ClockKind, Compression, LogKind, Network};

@@ -86,7 +86,11 @@ pub struct Intake {
 
 impl Intake {
     /// Opens the way into a spool. Identities are remembered for so long, so many at most.
-    pub fn open(spool: Arc<Spool>, remember: Duration, limit: usize) -> Result<(Self, IntakeThread), JobError> {
+    pub fn open(
+        spool: Arc<Spool>,
+        remember: Duration,
+        limit: usize,
+    ) -> Result<(Self, IntakeThread), JobError> {
         let (requests, waiting) = std::sync::mpsc::channel();
         let writer = Writer::open(spool.clone(), waiting, 2 * remember.as_millis() as u64, limit)?;
         let thread = std::thread::Builder::new()

@@ -64,7 +64,10 @@ mod tests {
     fn what_was_accepted_is_known_for_half_a_window_at_least_and_a_window_at_most() {
         let mut recent = Recent::new(1_000, 1_000, 0);
         assert!(recent.insert(1, 0) && !recent.insert(1, 499));
-        assert!(recent.insert(2, 499) && !recent.insert(1, 500), "the sets were turned over, and it is known");
+        assert!(
+            recent.insert(2, 499) && !recent.insert(1, 500),
+            "the sets were turned over, and it is known"
+        );
         assert!(!recent.insert(2, 998) && recent.insert(1, 1_000), "it is forgotten");
         assert!(recent.insert(3, 1_100) && recent.insert(3, 9_000), "a long pause forgets all");
     }

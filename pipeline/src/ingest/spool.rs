@@ -327,7 +327,8 @@ fn identity(dir: &Path) -> Result<(u64, u64), JobError> {
     let whole = sealed.filter(|s| s.format == FORMAT && s.crc32c == sum_of_json(&s.spool));
     whole.map(|s| s.spool.id).ok_or_else(|| JobError::Control {
         path,
-        problem: "is damaged, or was written by another version of weir. Restore the file from a backup".to_owned(),
+        problem: "is damaged, or was written by another version of weir. Restore the file from a backup"
+            .to_owned(),
     })
 }
 

@@ -236,7 +236,8 @@ impl CollectTask {
         let found = if paused { Vec::new() } else { self.discover()? };
         let known: Vec<_> = self.state.files.iter().chain(&found).cloned().collect();
         let mut slices = if paused { Vec::new() } else { self.files.grown(&known)? };
-        slices.extend(self.options.spool.as_ref().filter(|_| !paused).and_then(|s| spooled::slice(s, &known)));
+        slices
+            .extend(self.options.spool.as_ref().filter(|_| !paused).and_then(|s| spooled::slice(s, &known)));
         let minute_passed = !self.options.event_time && Minute::of_ms(self.now_ms()).0 > self.state.last_tick;
         if slices.is_empty() && found.is_empty() && !minute_passed {
             return Ok(None);
@@ -256,7 +257,6 @@ impl CollectTask {
         found.extend(self.options.spool.as_ref().and_then(|spool| spooled::found(spool, &self.state.files)));
         Ok(found)
     }
-
 
     fn plan(&self, slices: Vec<Slice>, found: Vec<FileState>, end: bool) -> Plan {
         let (turn, wall) = (self.state.turns, !self.options.event_time);
@@ -431,7 +431,9 @@ impl Work for CollectTask {
             None if self.checkpoint_due => return Need::Checkpoint,
             _ => {}
         }
-        let has_spooled = || self.options.spool.as_ref().is_some_and(|s| s.watermark() > spooled::offset(&self.state.files));
+        let has_spooled = || {
+            self.options.spool.as_ref().is_some_and(|s| s.watermark() > spooled::offset(&self.state.files))
+        };
         let is_slowed = self.options.pressure.level() > Level::Free;
         let due = self.options.clock.instant() >= self.next_poll || (!is_slowed && has_spooled());
         let resting = self.in_flight.is_empty() && self.planned.is_empty();
