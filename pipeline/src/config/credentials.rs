@@ -26,7 +26,7 @@ pub struct Credentials {
 
 impl Default for Credentials {
     fn default() -> Self {
-        let hours = |n| Duration::from_secs(n * 3600);
+        let hours = |n: u64| Duration::from_secs(n * 3600);
         Self { key_file: PathBuf::new(), lifetime: hours(1), max_lifetime: hours(24) }
     }
 }
