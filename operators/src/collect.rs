@@ -312,7 +312,7 @@ const MOST_SALE_MICROS: u64 = 1_000_000_000_000_000;
 
 /// How guids begin that are made here or by deduct, of billing notices and of periods: an event that could
 /// choose one would take their place.
-const OWN_GUIDS: [&str; 3] = ["burl:", "cpt/", "cpd/"];
+pub const OWN_GUIDS: [&str; 3] = ["burl:", "cpt/", "cpd/"];
 
 impl<'a> Line<'a> {
     /// An OpenRTB notice is a billable impression at the price of its auction, once for each bid and

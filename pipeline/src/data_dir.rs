@@ -4,6 +4,8 @@
 //! weir.json                 {"format": 2, "crc32c": …, "settings": {"partitions": n}}
 //! lock                      held by the process that runs the job
 //! mask.key                  see `mask`
+//! credential.keys[.lock]    see `credentials::key_file`
+//! credentials/              a RocksDB, see `credentials::CredentialStore`
 //! control.log               which generations there are, see `generations`
 //! operator.log              what operators have done, see `operations`
 //! ledger.json               how far the ledger database is, see `ledger`

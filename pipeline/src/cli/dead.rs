@@ -1,7 +1,7 @@
 //! `weir dead`.
 
 use super::Failure;
-use super::output::{grouped, line};
+use super::output::{age, grouped, line, time};
 use super::session::Session;
 use super::table::Table;
 use crate::data_dir::DataDir;
@@ -9,7 +9,6 @@ use crate::deliver::{DeadLetter, dead_letters, message_of};
 use crate::log::{BesideLog, Log};
 use crate::source::collect::now_ms;
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -156,16 +155,6 @@ fn counted(letters: u64) -> String {
     format!("{} dead letter{}", grouped(letters), if letters == 1 { "" } else { "s" })
 }
 
-fn age(now: u64, then: u64) -> String {
-    let s = now.saturating_sub(then) / 1_000;
-    match s {
-        0..60 => format!("{s}s"),
-        60..3_600 => format!("{}m", s / 60),
-        3_600..172_800 => format!("{}h", s / 3_600),
-        _ => format!("{}d", s / 86_400),
-    }
-}
-
 fn short(reason: &str) -> String {
     match reason.char_indices().nth(REASON) {
         Some((end, _)) => format!("{}…", &reason[..end]),
@@ -186,7 +175,6 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
         value["message"] = message.unwrap_or(Value::Null);
         return line(&value.to_string());
     }
-    let time = |ms: u64| Timestamp::from_millisecond(ms as i64).map_or("-".to_owned(), |t| format!("{t:.3}"));
     let mut rows = vec![
         ("id", letter.id.clone()),
         ("state", letter.state.to_owned()),

@@ -7,6 +7,8 @@ mod audit;
 mod campaign;
 mod checkpoints;
 mod config;
+mod credential;
+mod credential_show;
 mod dead;
 mod explain;
 mod explain_text;
@@ -87,6 +89,9 @@ enum Command {
     /// Set campaigns up, or change them.
     #[command(subcommand)]
     Campaign(campaign::CampaignCommand),
+    /// Issue the credentials that beacons carry, look into them, replace the keys that sign them.
+    #[command(subcommand)]
+    Credential(credential::CredentialCommand),
     /// Give charges back: one, or all that an expression names.
     Refund(refund::RefundArgs),
     /// Hand in what the account system says of charges that were sent to it.
@@ -155,6 +160,7 @@ pub fn main() -> ExitCode {
         Command::Dead(command) => dead::dead(&command),
         Command::Account(command) => account::account(&command),
         Command::Campaign(command) => campaign::campaign(&command),
+        Command::Credential(command) => credential::credential(&command),
         Command::Refund(args) => refund::refund(&args),
         Command::Reply(args) => reply::reply(&args),
         Command::Token(command) => token::token(&command),

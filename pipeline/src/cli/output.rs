@@ -1,6 +1,7 @@
 //! Writing to stdout and stderr.
 
 use super::Failure;
+use jiff::Timestamp;
 use std::io::{ErrorKind, IsTerminal, Write};
 use tracing_subscriber::EnvFilter;
 
@@ -45,4 +46,21 @@ pub(super) fn grouped(n: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// How long ago something was, both in ms since the epoch.
+pub(super) fn age(now: u64, then: u64) -> String {
+    let s = now.saturating_sub(then) / 1_000;
+    match s {
+        0..60 => format!("{s}s"),
+        60..3_600 => format!("{}m", s / 60),
+        3_600..172_800 => format!("{}h", s / 3_600),
+        _ => format!("{}d", s / 86_400),
+    }
+}
+
+/// A time in ms since the epoch.
+pub(super) fn time(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    time.map_or("-".to_owned(), |t| format!("{t:.3}"))
 }

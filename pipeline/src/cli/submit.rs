@@ -12,7 +12,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use weir_proto::rpc::command::Action;
 use weir_proto::rpc::{Command, Money, SubmitRequest, SubmitResponse};
-use weir_proto::{AmountError, Command as Logged, Currency, Guid, Nanos, RefuseReason};
+use weir_proto::{AmountError, Command as Logged, Currency, Nanos, RefuseReason};
 
 /// The outcome of what was done.
 const DONE: &str = "charged";
@@ -64,10 +64,7 @@ impl Sending {
 
 /// A key that nobody else has: a ULID.
 pub(super) fn new_key() -> Result<String, Failure> {
-    let mut random = [0; 10];
-    getrandom::fill(&mut random).map_err(|e| Failure::Said(format!("no random key: {e}"), 1))?;
-    let low = random.iter().fold(0u128, |n, byte| n << 8 | u128::from(*byte));
-    Ok(Guid::Ulid(u128::from(now_ms()) << 80 | low).to_string())
+    crate::ulid::new(now_ms()).map_err(|e| Failure::Said(format!("no random key: {e}"), 1))
 }
 
 /// The key of one of many: the same one whenever the same is asked for.

@@ -40,6 +40,7 @@ impl Checker<'_> {
         self.ledger();
         self.ingest();
         self.security();
+        self.credentials();
         self.sources(if on_disk { files::real } else { files::tidy });
     }
 

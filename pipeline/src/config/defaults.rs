@@ -32,6 +32,7 @@ impl Default for Config {
             ingest: None,
             tls: None,
             auth: None,
+            credentials: None,
         }
     }
 }

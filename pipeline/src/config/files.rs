@@ -13,6 +13,7 @@ impl Config {
         let sources = self.sources.iter_mut().map(|source| &mut source.path);
         let accounts = self.accounts.iter_mut().map(|accounts| &mut accounts.file);
         let networks = self.anti_brush.datacenter_networks.iter_mut();
+        let keys = self.credentials.iter_mut().map(|credentials| &mut credentials.key_file);
         let data_dir = std::iter::once(&mut self.data_dir);
         let spool = self.ingest.iter_mut().map(|ingest| &mut ingest.spool);
         let tls = self
@@ -21,7 +22,8 @@ impl Config {
             .flat_map(|tls| [&mut tls.certificate, &mut tls.key].into_iter().chain(tls.client_ca.as_mut()));
         let tokens = self.auth.iter_mut().map(|auth| &mut auth.tokens);
         let security = tls.chain(tokens);
-        for path in data_dir.chain(sources).chain(accounts).chain(networks).chain(spool).chain(security) {
+        let inputs = sources.chain(accounts).chain(networks);
+        for path in data_dir.chain(inputs).chain(spool).chain(security).chain(keys) {
             // An empty path would become the folder itself, and pass for one given.
             if !path.as_os_str().is_empty() {
                 *path = folder.join(&*path);

@@ -5,6 +5,7 @@
 
 mod blame;
 mod check;
+mod credentials;
 mod defaults;
 pub mod duration;
 mod errors;
@@ -71,6 +72,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// The `[auth]` section, if there is one.
     pub auth: Option<Auth>,
+    /// The `[credentials]` section, if there is one.
+    pub credentials: Option<Credentials>,
 }
 
 /// One `[[source]]`: where clicks are read from.
@@ -251,6 +254,7 @@ impl std::fmt::Debug for Ledger {
     }
 }
 
+pub use credentials::Credentials;
 pub use ingest::Ingest;
 pub use security::{Auth, Port, Tls};
 pub use values::{ClockKind, Compression, LogKind, Network};

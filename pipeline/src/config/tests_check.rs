@@ -98,6 +98,27 @@ fn where_the_ledger_is() {
 }
 
 #[test]
+fn how_long_credentials_are_of_use() {
+    assert_eq!(
+        refused("[credentials]\nlifetime = '2h'\nmax_lifetime = '1h'\n"),
+        "weir.toml:2: `credentials.lifetime` (2h) is longer than `credentials.max_lifetime` (1h); \
+         set it to 1h or less."
+    );
+    assert_eq!(
+        refused("[credentials]\nmax_lifetime = '49h'\n"),
+        "weir.toml:2: `credentials.max_lifetime` (49h) and `time.allowed_lateness` (24h) are together longer than \
+         `time.dedup_retention` (3d), so a credential that is used twice could be charged twice; set it to 2d or less."
+    );
+    assert!(refused("credentials.lifetime = '999ms'").contains("a duration from \"1s\" to \"3650d\""));
+    assert!(Config::parse("weir.toml", "credentials.max_lifetime = '48h'").is_ok());
+    // Without the section the defaults give way.
+    let late = Config::parse("weir.toml", "time.allowed_lateness = '71h'").expect("must be accepted");
+    let limits = crate::credentials::Limits::of(&late);
+    let hour = Duration::from_secs(3600);
+    assert_eq!((limits.lifetime, limits.max_lifetime), (hour, hour));
+}
+
+#[test]
 fn the_same_address() {
     assert_eq!(
         refused("[listen]\nmetrics = '127.0.0.1:9465'"),
@@ -162,13 +183,14 @@ fn paths_start_from_the_folder_of_the_file() {
     let at = folder.path();
     fs::write(at.join("accounts.csv"), "").expect("write");
     let text = b"[[source]]\npath = 'later.ndjson'\n[[source]]\npath = '*.log'\n[accounts]\n\
-                 [anti_brush]\ndatacenter_networks = ['accounts.csv']\n";
+                 [credentials]\nkey_file = 'keys'\n[anti_brush]\ndatacenter_networks = ['accounts.csv']\n";
     let config = load(at, text).expect("must be accepted");
     assert_eq!(config.data_dir, at.join("weir-data"));
     assert_eq!(config.sources[0].path, at.join("later.ndjson"));
     assert_eq!(config.sources[1].path, at.join("*.log"));
     assert_eq!(config.accounts.as_ref().map(|a| a.file.clone()), Some(at.join("accounts.csv")));
     assert_eq!(config.anti_brush.datacenter_networks, [at.join("accounts.csv")]);
+    assert_eq!(crate::credentials::key_path(&config), at.join("keys"));
     assert_eq!(config.check(), Ok(()));
 }
 

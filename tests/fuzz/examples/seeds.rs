@@ -48,6 +48,7 @@ fn main() -> std::io::Result<()> {
     let numbers: Vec<u8> = (0..160).map(|n: u8| n.wrapping_mul(37)).collect();
     seed("money", "numbers", &numbers)?;
     seed("event", "numbers", &[&numbers[..], &numbers[..]].concat())?;
+    credentials()?;
     frames(&batch)?;
     for (name, bytes) in &records {
         seed("tap", name, bytes)?;
@@ -57,6 +58,34 @@ fn main() -> std::io::Result<()> {
         seed("filter", &format!("{at:02}"), &[source.as_bytes(), b"\n", record].concat())?;
     }
     Ok(())
+}
+
+/// What the target `credential` reads: a byte for what it is, and that.
+fn credentials() -> std::io::Result<()> {
+    seed("credential", "token", b"\0AQEAAAABZwF1AawCJAMAAQNFVVIADGh0dHBzOi8vYS5iL4AB")?;
+    seed(
+        "credential",
+        "claims",
+        b"\x01\x01g\x01u\x01\xac\x02\x24\0\x05\x01\x03EUR\0\x0chttps://a.b/\x80\x80\xec\xc6\xdf\x65",
+    )?;
+    let reference = [&[2; 17][..], &1_767_265_200_000u64.to_le_bytes()].concat();
+    seed("credential", "reference", &reference)?;
+    let request = rpc::IssueRequest {
+        guid: ULID.to_owned(),
+        advertiser_id: 36,
+        campaign_id: 100_285,
+        ad_id: 7,
+        billing: "cpc".to_owned(),
+        bid_micros: 540_000,
+        currency: "EUR".to_owned(),
+        slot: "article_sidebar".to_owned(),
+        landing_url: "https://bücher.example/straße?q=ö#ä".to_owned(),
+        lifetime_s: 60,
+        ..rpc::IssueRequest::default()
+    };
+    seed("credential", "request", &[&[3], &request.encode_to_vec()[..]].concat())?;
+    let key = [&1u32.to_le_bytes()[..], &5u64.to_le_bytes(), &[7; 32]].concat();
+    seed("credential", "keys", &[&[4], &1u32.to_le_bytes()[..], &key].concat())
 }
 
 /// A good expression for the record of the same place in [`records`].
