@@ -99,6 +99,12 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(MEMTABLES, Unit::Bytes, "Memory of all memtables of all stores.");
     describe_gauge!(PENDING_COMPACTION, Unit::Bytes, "Bytes that compaction has still to rewrite.");
     describe_gauge!(STALLED, Unit::Count, "Stores whose writes are stopped or delayed.");
+    describe_gauge!(crate::net::CONNECTIONS, Unit::Count, "Open connections, by port.");
+    describe_counter!(
+        crate::net::REFUSED,
+        Unit::Count,
+        "Connections that were closed at once, by port and reason: there were too many in total, or from one address."
+    );
     Ok(handle)
 }
 

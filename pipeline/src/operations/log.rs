@@ -138,3 +138,7 @@ impl OperatorLog {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;
