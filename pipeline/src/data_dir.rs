@@ -334,7 +334,7 @@ mod tests {
         dir.announce("http://127.0.0.1:9465").unwrap();
         for (name, check) in [
             ("weir.json", (|root| DataDir::open(root).map(|_| ())) as fn(&Path) -> Result<(), JobError>),
-            (ADDRESS, |root| DataDir::open(root)?.address().map(|_| ())),
+            ("control.address", |root| DataDir::open(root)?.address().map(|_| ())),
         ] {
             let path = folder.path().join(name);
             let text = fs::read(&path).unwrap();

@@ -32,6 +32,8 @@ impl Default for Config {
             ingest: None,
             tls: None,
             auth: None,
+            mirror: None,
+            enrichment: None,
         }
     }
 }

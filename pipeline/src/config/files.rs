@@ -21,7 +21,9 @@ impl Config {
             .flat_map(|tls| [&mut tls.certificate, &mut tls.key].into_iter().chain(tls.client_ca.as_mut()));
         let tokens = self.auth.iter_mut().map(|auth| &mut auth.tokens);
         let security = tls.chain(tokens);
-        for path in data_dir.chain(sources).chain(accounts).chain(networks).chain(spool).chain(security) {
+        let regions = self.enrichment.iter_mut().map(|enrichment| &mut enrichment.regions);
+        let ingest = spool.chain(regions);
+        for path in data_dir.chain(sources).chain(accounts).chain(networks).chain(ingest).chain(security) {
             // An empty path would become the folder itself, and pass for one given.
             if !path.as_os_str().is_empty() {
                 *path = folder.join(&*path);
@@ -45,6 +47,9 @@ fn inputs(config: &Config) -> Vec<(String, &Path)> {
     let mut inputs = Vec::new();
     if let Some(accounts) = &config.accounts {
         inputs.push(("accounts.file".to_owned(), accounts.file.as_path()));
+    }
+    if let Some(enrichment) = &config.enrichment {
+        inputs.push(("enrichment.regions".to_owned(), enrichment.regions.as_path()));
     }
     let networks = config.anti_brush.datacenter_networks.iter();
     for (index, path) in networks.enumerate() {

@@ -12,6 +12,7 @@ mod files;
 mod ingest;
 mod load;
 mod names;
+mod optional;
 mod probe;
 mod security;
 mod syntax;
@@ -71,6 +72,10 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// The `[auth]` section, if there is one.
     pub auth: Option<Auth>,
+    /// The `[mirror]` section, if there is one.
+    pub mirror: Option<Mirror>,
+    /// The `[enrichment]` section, if there is one.
+    pub enrichment: Option<Enrichment>,
 }
 
 /// One `[[source]]`: where clicks are read from.
@@ -252,5 +257,6 @@ impl std::fmt::Debug for Ledger {
 }
 
 pub use ingest::Ingest;
+pub use optional::{Enrichment, Mirror};
 pub use security::{Auth, Port, Tls};
 pub use values::{ClockKind, Compression, LogKind, Network};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::names::known;
 use super::probe::Step;
-use super::{Auth, Compression, Config, Deliver, Ingest, Ledger, Tls};
+use super::{Auth, Compression, Config, Deliver, Ingest, Ledger, Mirror, Tls};
 
 const EXAMPLE: &str = include_str!("../../../deploy/weir.example.toml");
 
@@ -43,6 +43,9 @@ fn the_commented_settings_of_the_example_are_right() {
     let client_ca = Some("clients.crt".into());
     assert_eq!(config.tls, Some(Tls { certificate, key, client_ca, mutual: Vec::new() }));
     assert_eq!(config.auth, Some(Auth { tokens: "tokens.toml".into() }));
+    let url = "http://staging.example.com:9466/v1/events".to_owned();
+    assert_eq!(config.mirror, Some(Mirror { url, ..Default::default() }));
+    assert_eq!(config.enrichment, Some(Default::default()));
     assert_eq!(config.sources[0].path, PathBuf::from("/var/log/ads/*.ndjson"));
 }
 
@@ -62,7 +65,7 @@ fn the_example_has_every_key() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 58);
+    assert_eq!(seen, 61);
 }
 
 #[test]
@@ -99,7 +102,7 @@ fn unknown_keys() {
     assert_eq!(
         refused(text),
         "weir.toml:1: unknown key `partitons` at the top of the file; did you mean `partitions`?\n\
-         weir.toml:2: unknown key `speed` at the top of the file; remove it or use one of `data_dir`, `partitions`, `threads`, `source`, `accounts`, `listen`, `time`, `checkpoints`, `anti_brush`, `anti_fraud`, `state`, `log`, `deliver`, `ledger`, `ingest`, `tls`, `auth`.\n\
+         weir.toml:2: unknown key `speed` at the top of the file; remove it or use one of `data_dir`, `partitions`, `threads`, `source`, `accounts`, `listen`, `time`, `checkpoints`, `anti_brush`, `anti_fraud`, `state`, `log`, `deliver`, `ledger`, `ingest`, `tls`, `auth`, `mirror`, `enrichment`.\n\
          weir.toml:4: unknown key `max-ahead` in [time]; did you mean `max_ahead`?\n\
          weir.toml:5: unknown key `threads` in [time]; it belongs at the top of the file, before the first section.\n\
          weir.toml:6: unknown section [x] in [time]; remove it or use one of `clock`, `allowed_lateness`, `max_ahead`, `dedup_retention`.\n\
