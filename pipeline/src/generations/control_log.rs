@@ -1,5 +1,5 @@
-//! The control log: what was decided about generations, and how switches have changed, in order. The first decision about a change
-//! wins; it is what tells, after a crash at any moment, which generation is published.
+//! The control log: what was decided about generations, and how switches have changed, in order. The first decision
+//! about a change wins; it is what tells, after a crash at any moment, which generation is published.
 //!
 //! `control.log` in the data directory is a [`LineFile`].
 
