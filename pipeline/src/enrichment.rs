@@ -1,5 +1,5 @@
-//! Enrichment: an accepted event that names no region gets that of its address. It is done before the record is made, so
-//! that what stands in the log is what is replayed.
+//! Enrichment: an accepted event that names no region gets that of its address. It is done before the record is made,
+//! so that what stands in the log is what is replayed.
 //!
 //! The table is a CSV file with the header `network,region`: a network as 192.0.2.0/24, or an address, and up to 255
 //! bytes. The smallest network that an address is in counts. A file that has changed is read again; one that is wrong

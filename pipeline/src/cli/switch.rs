@@ -19,9 +19,9 @@ use weir_proto::rpc::{SetSwitchRequest, Switch, SwitchesRequest};
   weir switch set ledger off --reason 'the database moves tonight'
   weir switch set ledger auto
 
-A switch that is set takes effect within a second, and stays as it is set when the job starts again. With auto a circuit
-breaker decides: five failures in a row, or calls that take too long, turn the work off, and it is tried again after 1 to
-10 seconds. What judges events or moves money has no switch.")]
+A switch that is set takes effect within a second, and stays as it is set when the job starts again. With auto a
+circuit breaker decides: five failures in a row, or calls that take too long, turn the work off, and it is tried again
+after 1 to 10 seconds. What judges events or moves money has no switch.")]
 pub(super) enum SwitchCommand {
     /// Print the work that can be done without, whether it is done, and what it costs to have it off.
     List(Where),
