@@ -1,8 +1,12 @@
-//! Sets of networks, such as the ranges of data centres.
+//! Sets of networks, such as the ranges of data centres, and what belongs to each of some networks.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+
+mod map;
+
+pub use map::{NetworkMap, NetworkMapBuilder, UnfitNetwork};
 
 /// A line of a network file is not a network.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -38,14 +42,14 @@ impl Networks {
             if entry.is_empty() {
                 continue;
             }
-            let (first, last) = range(entry).ok_or_else(|| NetworksError {
+            let range = Range::parse(entry).ok_or_else(|| NetworksError {
                 name: name.into(),
                 line: at + 1,
                 found: entry.into(),
             })?;
-            match (first.to_canonical(), last.to_canonical()) {
-                (IpAddr::V4(a), IpAddr::V4(b)) => v4.push((a.to_bits(), b.to_bits())),
-                _ => v6.push((bits(first), bits(last))),
+            match range {
+                Range::V4(first, last) => v4.push((first, last)),
+                Range::V6(first, last) => v6.push((first, last)),
             }
         }
         Ok(Self { v4: disjoint(v4), v6: disjoint(v6) })
@@ -85,11 +89,24 @@ fn holds<T: Copy + Ord>(ranges: &[(T, T)], ip: T) -> bool {
     after > 0 && ip <= ranges[after - 1].1
 }
 
-/// First and last address of what a line says.
-fn range(entry: &str) -> Option<(IpAddr, IpAddr)> {
-    match entry.parse::<IpNet>() {
-        Ok(network) => Some((network.network(), network.broadcast())),
-        Err(_) => entry.parse().ok().map(|ip| (ip, ip)),
+/// First and last address of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Range {
+    V4(u32, u32),
+    V6(u128, u128),
+}
+
+impl Range {
+    /// Of a network or an address as people write it.
+    fn parse(entry: &str) -> Option<Self> {
+        let (first, last) = match entry.parse::<IpNet>() {
+            Ok(network) => (network.network(), network.broadcast()),
+            Err(_) => entry.parse().ok().map(|ip| (ip, ip))?,
+        };
+        Some(match (first.to_canonical(), last.to_canonical()) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => Range::V4(first.to_bits(), last.to_bits()),
+            _ => Range::V6(bits(first), bits(last)),
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use crate::generations::{Generation, Standing};
 use crate::job::{Job, Rewind};
 use crate::log::Log;
 use crate::rule_set::RuleSet;
+use crate::switches::service;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -146,6 +147,27 @@ impl Control for JobControl {
 
     async fn flush(&self, _: Request<rpc::FlushRequest>) -> Result<Response<rpc::FlushResponse>, Status> {
         self.blocking(|job| job.flush_books().map(|()| rpc::FlushResponse {})).await
+    }
+
+    async fn switches(
+        &self,
+        _: Request<rpc::SwitchesRequest>,
+    ) -> Result<Response<rpc::SwitchesResponse>, Status> {
+        self.blocking(|job| Ok(service::list(job.switches()))).await
+    }
+
+    async fn set_switch(
+        &self,
+        request: Request<rpc::SetSwitchRequest>,
+    ) -> Result<Response<rpc::Switch>, Status> {
+        let written = Asked::new(
+            &request,
+            "set_switch",
+            |r| json!({ "name": r.name, "setting": r.setting, "reason": r.why }),
+        );
+        let (request, by) = (request.into_inner(), written.caller.name.clone());
+        let work = move |job: &Job| service::set(job.switches(), &request, &by);
+        written.done(self, work, |s: &rpc::Switch| json!({ "on": s.on })).await
     }
 
     async fn decide_dead(

@@ -20,6 +20,7 @@ use crate::source::collect::{CollectOptions, CollectProgress, CollectTask, now_m
 use crate::source::commands::CommandsTask;
 use crate::source::{CollectState, FileSpec, SPOOL};
 use crate::status::TaskStatus;
+use crate::switches::{Attached, Name, Switches};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -67,6 +68,8 @@ pub struct JobOptions {
     pub ledger: Option<config::Ledger>,
     /// What ingest has accepted, if there is one.
     pub spool: Option<Arc<Spool>>,
+    /// What can be done without. They outlive the job.
+    pub switches: Arc<Switches>,
 }
 
 impl JobOptions {
@@ -90,6 +93,7 @@ impl JobOptions {
             deliver: None,
             ledger: None,
             spool: None,
+            switches: Arc::default(),
         })
     }
 }
@@ -126,6 +130,8 @@ pub struct Job {
     ledger: Option<Arc<Ledger>>,
     keeper: Keeper,
     spool: Option<Arc<Spool>>,
+    switches: Arc<Switches>,
+    _attached: Attached,
     _lock: DataDirLock,
 }
 
@@ -146,9 +152,13 @@ impl Job {
             |stage| Store::open(&dir.store(TaskId { stage, partition: 0 }.in_generation(1)), &stores);
         let (accounts_store, collect_store) = (source(StageId::Accounts)?, source(StageId::Collect)?);
         let commands_store = source(StageId::Commands)?;
+        let (switches, attached) = (options.switches.clone(), options.switches.attach(registry.clone()));
+        let switch = |name| switches.get(name).clone();
         let (deliveries, delivering) =
-            deliver::open(options.deliver.as_ref(), &dir, &stores, &log, &registry)?;
-        let ledger = options.ledger.as_ref().map(|o| Ledger::open(o, &dir, &log, &registry)).transpose()?;
+            deliver::open(options.deliver.as_ref(), &dir, &stores, &log, &registry, switch(Name::Deliver))?;
+        let ledger = options.ledger.as_ref();
+        let ledger =
+            ledger.map(|o| Ledger::open(o, &dir, &log, &registry, switch(Name::Ledger))).transpose()?;
         let ledger = ledger.map(Arc::new);
         let like = options.rules.rules.clone();
         let fleet = Arc::new(Fleet::new(dir.clone(), log.clone(), stores, registry.clone(), like));
@@ -250,6 +260,8 @@ impl Job {
             ledger,
             keeper,
             spool,
+            switches,
+            _attached: attached,
             _lock: lock,
         })
     }
@@ -305,11 +317,11 @@ impl Job {
         });
     }
 
-    /// Whether a finite input, carried through to its end, is in the ledger database as a whole. The tasks must
-    /// be idle before the ledger is asked, or more might come behind the answer.
+    /// Whether a finite input, carried through to its end, is in the ledger database as a whole, or nobody wants
+    /// it to be. The tasks must be idle before the ledger is asked, or more might come behind the answer.
     fn is_in_ledger(&self) -> bool {
-        let lag = |ledger: &Arc<Ledger>| self.scheduler.are_idle(|_| true) && ledger.lag() == 0;
-        self.ledger.as_ref().is_none_or(lag)
+        let is_there = |ledger: &Arc<Ledger>| self.scheduler.are_idle(|_| true) && !ledger.is_owed_to();
+        self.ledger.as_ref().is_none_or(is_there)
     }
 
     /// Carries promotions on until the job stops.
@@ -442,7 +454,7 @@ impl Job {
 
     /// Whether a finite input was carried through to its end.
     pub fn is_finished(&self) -> bool {
-        let is_in_ledger = self.ledger.as_ref().is_none_or(|ledger| ledger.lag() == 0);
+        let is_in_ledger = self.ledger.as_ref().is_none_or(|ledger| !ledger.is_owed_to());
         self.promotion.collect.ended.load(Ordering::Acquire) && self.fleet.live().lag() == 0 && is_in_ledger
     }
 
@@ -478,6 +490,11 @@ impl Job {
     /// Delivery to the account system.
     pub fn deliveries(&self) -> &Deliveries {
         &self.deliveries
+    }
+
+    /// What can be done without.
+    pub fn switches(&self) -> &Switches {
+        &self.switches
     }
 
     /// The ledger, if there is one.

@@ -6,6 +6,7 @@ use crate::job::Job;
 use crate::ledger::Ledger;
 use crate::log::Log;
 use crate::status::TaskStatus;
+use crate::switches::Switches;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use std::time::Duration;
@@ -30,6 +31,9 @@ const LEDGER_ENTRIES: &str = "weir_ledger_entries_total";
 const LEDGER_CONFLICTS: &str = "weir_ledger_conflicts_total";
 const LEDGER_LAG: &str = "weir_ledger_lag_records";
 const LEDGER_CONNECTED: &str = "weir_ledger_connected";
+const SWITCH: &str = "weir_switch_state";
+const TRIPS: &str = "weir_breaker_trips_total";
+const MIRRORED: &str = "weir_mirror_requests_total";
 const TOPIC_SIZE: &str = "weir_topic_size_bytes";
 const SST: &str = "weir_rocksdb_sst_bytes";
 const MEMTABLES: &str = "weir_rocksdb_memtable_bytes";
@@ -94,6 +98,13 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     );
     describe_gauge!(LEDGER_LAG, Unit::Count, "Published records that are not in the ledger database yet.");
     describe_gauge!(LEDGER_CONNECTED, Unit::Count, "Whether the ledger database can be written to: 1 or 0.");
+    describe_gauge!(SWITCH, Unit::Count, "Whether optional work is done, by switch: 1 on, 0 off.");
+    describe_counter!(TRIPS, Unit::Count, "Breakers that have opened after failures in a row, by switch.");
+    describe_counter!(
+        MIRRORED,
+        Unit::Count,
+        "Accepted requests that were to be copied, by what became of the copy: sent or why it was dropped."
+    );
     describe_gauge!(TOPIC_SIZE, Unit::Bytes, "Size of a topic on disk.");
     describe_gauge!(SST, Unit::Bytes, "Size of all table files of all stores.");
     describe_gauge!(MEMTABLES, Unit::Bytes, "Memory of all memtables of all stores.");
@@ -115,6 +126,11 @@ pub(crate) fn turn(status: &TaskStatus, took: Duration) {
     histogram!(LATENCY, &labels).record(took.as_secs_f64());
 }
 
+/// A copy of an accepted request was sent, or dropped.
+pub(crate) fn mirrored(outcome: &'static str) {
+    counter!(MIRRORED, "outcome" => outcome).increment(1);
+}
+
 /// Brings everything up to date that is read rather than counted.
 pub fn observe(job: &Job) {
     job.published_statuses().iter().for_each(|status| observe_task(status));
@@ -127,7 +143,16 @@ pub fn observe(job: &Job) {
     if let Some(ledger) = job.ledger() {
         observe_ledger(ledger);
     }
+    observe_switches(job.switches());
     observe_stores(job);
+}
+
+fn observe_switches(switches: &Switches) {
+    for switch in switches.all() {
+        let name = switch.name().name();
+        gauge!(SWITCH, "switch" => name).set(if switch.is_on() { 1.0 } else { 0.0 });
+        counter!(TRIPS, "switch" => name).absolute(switch.trips());
+    }
 }
 
 fn observe_delivery(deliveries: &Deliveries) {

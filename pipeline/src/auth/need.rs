@@ -49,7 +49,7 @@ pub fn need_of(path: &str) -> Need {
             "weir.v1.Control" => {
                 return match method {
                     // To flush changes nothing but what a reader of the books finds on disk.
-                    "Status" | "Generations" | "Flush" | "Tap" => Need::Look,
+                    "Status" | "Generations" | "Switches" | "Flush" | "Tap" => Need::Look,
                     _ => Need::Operate,
                 };
             }

@@ -34,6 +34,7 @@ mod statement;
 mod status;
 mod stop;
 mod submit;
+mod switch;
 mod table;
 mod tap;
 mod token;
@@ -96,6 +97,9 @@ enum Command {
     Refund(refund::RefundArgs),
     /// Hand in what the account system says of charges that were sent to it.
     Reply(reply::ReplyArgs),
+    /// Look at the work that can be done without, turn it on or off.
+    #[command(subcommand)]
+    Switch(switch::SwitchCommand),
     /// Write realistic traffic and its accounts file.
     #[command(after_help = GEN_EXAMPLES)]
     Gen(crate::r#gen::GenArgs),
@@ -165,6 +169,7 @@ pub fn main() -> ExitCode {
         Command::Reply(args) => reply::reply(&args),
         Command::Token(command) => token::token(&command),
         Command::Operations(args) => operations::operations(&args),
+        Command::Switch(command) => switch::switch(&command),
         Command::Gen(args) => generate(&args),
     };
     match result {

@@ -168,6 +168,12 @@ fn run_finite(args: &RunArgs) -> Result<(), Failure> {
     if !job.is_finished() {
         return Err(Failure::Said("stopped before the end; start it again to go on".to_owned(), 130));
     }
+    if let Some(lag) = job.ledger().map(|ledger| ledger.lag()).filter(|lag| *lag > 0) {
+        tracing::warn!(
+            "the switch ledger is off: {lag} records are not in the database. Set it to auto and start the same run \
+             again to write them"
+        );
+    }
     job.keep()?;
     let stages = stage_times(&job);
     drop(job);
@@ -262,6 +268,7 @@ fn options_of(config: &Config) -> Result<JobOptions, JobError> {
         deliver: config.deliver.clone(),
         ledger: config.ledger.clone(),
         spool: None,
+        switches: Arc::default(),
     })
 }
 

@@ -41,6 +41,7 @@ impl Checker<'_> {
         self.ingest();
         self.security();
         self.credentials();
+        self.optional();
         self.sources(if on_disk { files::real } else { files::tidy });
     }
 
@@ -205,7 +206,7 @@ impl Checker<'_> {
 }
 
 /// Whether it is an address that can be posted to.
-fn is_http(url: &str) -> bool {
+pub(super) fn is_http(url: &str) -> bool {
     let uri: Option<ureq::http::Uri> = url.parse().ok();
     uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
 }

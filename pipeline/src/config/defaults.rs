@@ -33,6 +33,8 @@ impl Default for Config {
             tls: None,
             auth: None,
             credentials: None,
+            mirror: None,
+            enrichment: None,
         }
     }
 }

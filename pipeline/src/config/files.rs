@@ -23,7 +23,9 @@ impl Config {
         let tokens = self.auth.iter_mut().map(|auth| &mut auth.tokens);
         let security = tls.chain(tokens);
         let inputs = sources.chain(accounts).chain(networks);
-        for path in data_dir.chain(inputs).chain(spool).chain(security).chain(keys) {
+        let regions = self.enrichment.iter_mut().map(|enrichment| &mut enrichment.regions);
+        let ingest = spool.chain(regions);
+        for path in data_dir.chain(inputs).chain(ingest).chain(security).chain(keys) {
             // An empty path would become the folder itself, and pass for one given.
             if !path.as_os_str().is_empty() {
                 *path = folder.join(&*path);
@@ -47,6 +49,9 @@ fn inputs(config: &Config) -> Vec<(String, &Path)> {
     let mut inputs = Vec::new();
     if let Some(accounts) = &config.accounts {
         inputs.push(("accounts.file".to_owned(), accounts.file.as_path()));
+    }
+    if let Some(enrichment) = &config.enrichment {
+        inputs.push(("enrichment.regions".to_owned(), enrichment.regions.as_path()));
     }
     let networks = config.anti_brush.datacenter_networks.iter();
     for (index, path) in networks.enumerate() {

@@ -13,6 +13,7 @@ mod files;
 mod ingest;
 mod load;
 mod names;
+mod optional;
 mod probe;
 mod security;
 mod syntax;
@@ -74,6 +75,10 @@ pub struct Config {
     pub auth: Option<Auth>,
     /// The `[credentials]` section, if there is one.
     pub credentials: Option<Credentials>,
+    /// The `[mirror]` section, if there is one.
+    pub mirror: Option<Mirror>,
+    /// The `[enrichment]` section, if there is one.
+    pub enrichment: Option<Enrichment>,
 }
 
 /// One `[[source]]`: where clicks are read from.
@@ -256,5 +261,6 @@ impl std::fmt::Debug for Ledger {
 
 pub use credentials::Credentials;
 pub use ingest::Ingest;
+pub use optional::{Enrichment, Mirror};
 pub use security::{Auth, Port, Tls};
 pub use values::{ClockKind, Compression, LogKind, Network};

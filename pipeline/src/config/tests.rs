@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::names::known;
 use super::probe::Step;
-use super::{Auth, Compression, Config, Credentials, Deliver, Ingest, Ledger, Tls};
+use super::{Auth, Compression, Config, Credentials, Deliver, Ingest, Ledger, Mirror, Tls};
 
 const EXAMPLE: &str = include_str!("../../../deploy/weir.example.toml");
 
@@ -44,6 +44,9 @@ fn the_commented_settings_of_the_example_are_right() {
     assert_eq!(config.tls, Some(Tls { certificate, key, client_ca, mutual: Vec::new() }));
     assert_eq!(config.auth, Some(Auth { tokens: "tokens.toml".into() }));
     assert_eq!(config.credentials, Some(Credentials::default()));
+    let url = "http://staging.example.com:9466/v1/events".to_owned();
+    assert_eq!(config.mirror, Some(Mirror { url, ..Default::default() }));
+    assert_eq!(config.enrichment, Some(Default::default()));
     assert_eq!(config.sources[0].path, PathBuf::from("/var/log/ads/*.ndjson"));
 }
 
@@ -100,7 +103,7 @@ fn unknown_keys() {
     assert_eq!(
         refused(text),
         "weir.toml:1: unknown key `partitons` at the top of the file; did you mean `partitions`?\n\
-         weir.toml:2: unknown key `speed` at the top of the file; remove it or use one of `data_dir`, `partitions`, `threads`, `source`, `accounts`, `listen`, `time`, `checkpoints`, `anti_brush`, `anti_fraud`, `state`, `log`, `deliver`, `ledger`, `ingest`, `tls`, `auth`, `credentials`.\n\
+         weir.toml:2: unknown key `speed` at the top of the file; remove it or use one of `data_dir`, `partitions`, `threads`, `source`, `accounts`, `listen`, `time`, `checkpoints`, `anti_brush`, `anti_fraud`, `state`, `log`, `deliver`, `ledger`, `ingest`, `tls`, `auth`, `credentials`, `mirror`, `enrichment`.\n\
          weir.toml:4: unknown key `max-ahead` in [time]; did you mean `max_ahead`?\n\
          weir.toml:5: unknown key `threads` in [time]; it belongs at the top of the file, before the first section.\n\
          weir.toml:6: unknown section [x] in [time]; remove it or use one of `clock`, `allowed_lateness`, `max_ahead`, `dedup_retention`.\n\

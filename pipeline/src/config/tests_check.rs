@@ -166,6 +166,30 @@ fn what_contradicts_ingest() {
 }
 
 #[test]
+fn what_contradicts_the_mirror_and_enrichment() {
+    assert_eq!(
+        refused("[mirror]\nurl = 'ftp://host'\n[enrichment]\n"),
+        "weir.toml:1: [mirror] is about events that are sent to the job, but without [ingest] none are taken in; add \
+         [ingest] or remove [mirror].\n\
+         weir.toml:2: `mirror.url` is \"ftp://host\"; write it as http://host:port/path or https://host/path.\n\
+         weir.toml:3: [enrichment] is about events that are sent to the job, but without [ingest] none are taken in; \
+         add [ingest] or remove [enrichment]."
+    );
+    assert_eq!(
+        refused("[ingest]\n[mirror]\n[enrichment]\nregions = ''\n"),
+        "weir.toml:2: `mirror.url` is missing or empty; give it the address that copies are posted to.\n\
+         weir.toml:4: `enrichment.regions` is missing or empty; give it a path."
+    );
+    let mirror = |url: &str| format!("[ingest]\n[mirror]\nurl = '{url}'\nshare = 5\n");
+    assert_eq!(
+        refused(&mirror("http://127.0.0.1:9466/v1/events")),
+        "weir.toml:3: `mirror.url` (http://127.0.0.1:9466/v1/events) is this job's own `listen.http`, so each copy \
+         would be copied again; give it the address of another endpoint."
+    );
+    assert!(Config::parse("weir.toml", &mirror("http://127.0.0.1:9999/v1/events")).is_ok());
+}
+
+#[test]
 fn sources_against_one_another() {
     let text = "data_dir = 'd'\n[[source]]\npath = './a/*.ndjson'\n[[source]]\n\
                 path = 'x/../a/*.ndjson'\n[[source]]\npath = 'd/in'\n[[source]]\npath = 'data'\n";

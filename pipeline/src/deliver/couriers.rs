@@ -7,6 +7,7 @@ use super::split::{Answer, settle};
 use crate::config::Deliver;
 use crate::error::JobError;
 use crate::source::collect::now_ms;
+use crate::switches::Switch;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -51,16 +52,16 @@ pub struct Couriers {
 impl Couriers {
     /// Starts the threads. They end by themselves when no task is left; nobody waits for them, as a
     /// request may hang, and what it carries is sent again at the next start.
-    pub fn start(options: &Deliver) -> Result<Self, JobError> {
+    pub fn start(options: &Deliver, switch: &Arc<Switch>) -> Result<Self, JobError> {
         let (orders, waiting) = channel();
         let (waiting, client) = (Arc::new(Mutex::new(waiting)), Arc::new(Client::new(options)));
         let (wake, inbox) = (Wake::default(), Arc::<Inbox>::default());
         for _ in 0..THREADS {
             let (waiting, client) = (waiting.clone(), client.clone());
-            let (wake, inbox) = (wake.clone(), inbox.clone());
+            let (wake, inbox, switch) = (wake.clone(), inbox.clone(), switch.clone());
             std::thread::Builder::new()
                 .name("deliver".to_owned())
-                .spawn(move || carry(&waiting, &client, &wake, &inbox))
+                .spawn(move || carry(&waiting, &client, &switch, &wake, &inbox))
                 .map_err(|e| JobError::Setup(format!("cannot start a thread: {e}")))?;
         }
         Ok(Couriers { orders, wake, inbox })
@@ -87,7 +88,7 @@ impl Couriers {
     }
 }
 
-fn carry(waiting: &Mutex<Receiver<Order>>, client: &Client, wake: &Wake, inbox: &Inbox) {
+fn carry(waiting: &Mutex<Receiver<Order>>, client: &Client, switch: &Switch, wake: &Wake, inbox: &Inbox) {
     loop {
         let order = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Order { lines, reply }) = order else { return };
@@ -97,10 +98,20 @@ fn carry(waiting: &Mutex<Receiver<Order>>, client: &Client, wake: &Wake, inbox: 
             said.extend(replies);
             answer
         });
+        judge(switch, &answers);
         heed(&lines, &mut answers, &said, inbox);
         reply.put(answers);
         if let Some(wake) = wake.get() {
             wake();
         }
+    }
+}
+
+/// Tells the switch whether the account system works: what it says of single records does not count. One that is slow
+/// runs into the timeout of requests, which is a failure.
+fn judge(switch: &Switch, answers: &[Answer]) {
+    match answers.iter().find(|answer| !matches!(answer, Answer::Failed(_))).or(answers.first()) {
+        Some(Answer::Failed(reason)) => switch.failed(reason),
+        _ => switch.worked(),
     }
 }

@@ -4,6 +4,7 @@ use super::message::Line;
 use super::replies::{self, Reply};
 use super::split::Answer;
 use crate::config::Deliver;
+use std::time::Duration;
 
 /// The most of an answer that is kept as a reason, in bytes.
 const REASON: u64 = 300;
@@ -12,6 +13,18 @@ const REASON: u64 = 300;
 const REPLIES: u64 = 64 << 20;
 /// Batches, and answers about single records.
 const JSON_LINES: &str = "application/x-ndjson";
+
+/// What posts.
+pub(crate) fn agent(timeout: Duration) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(timeout))
+        .http_status_as_error(false)
+        // A redirect is an answer that says nothing of the records; money goes where it is told to go.
+        .max_redirects(0)
+        .proxy(None)
+        .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")));
+    config.build().into()
+}
 
 /// Posts batches.
 pub struct Client {
@@ -22,15 +35,7 @@ pub struct Client {
 impl Client {
     /// Of the account system that the configuration names.
     pub fn new(options: &Deliver) -> Self {
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(options.timeout))
-            .http_status_as_error(false)
-            // A redirect is an answer that says nothing of the records; money goes where it is told to go.
-            .max_redirects(0)
-            .proxy(None)
-            .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Client { agent: config.into(), url: options.url.clone() }
+        Client { agent: agent(options.timeout), url: options.url.clone() }
     }
 
     /// Posts a batch, and says what its answer means for all of it, and what it says of single records.
@@ -73,7 +78,7 @@ fn said_of(answer: &mut ureq::http::Response<ureq::Body>) -> (Answer, Vec<Reply>
 }
 
 /// What a status that is no success means: the record is wrong, or the reason lies outside of it.
-fn classify(status: u16, reason: String) -> Answer {
+pub(crate) fn classify(status: u16, reason: String) -> Answer {
     match status {
         // Credentials, the address, the moment: no record is wrong because of them.
         401 | 403 | 404 | 405 | 407 | 408 | 425 | 429 => Answer::Failed(reason),

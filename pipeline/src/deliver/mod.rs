@@ -6,7 +6,9 @@
 //! minimal successful offset. Delivery is at least once, under ids that never change.
 //!
 //! It is no stage of the flow: no generation has tasks of it, and what it does depends on another system.
-//! What piles up in front of that holds the source back, and nothing else.
+//! What piles up in front of that holds the source back, and nothing else. While the switch `deliver` lets nothing
+//! through, records stay where they are, without costing them tries; somebody who sets it to off does not want the
+//! source to be held back either.
 
 mod couriers;
 mod dead;
@@ -22,10 +24,12 @@ mod task;
 mod unfinished;
 
 pub use dead::{DeadLetter, dead_letters, message_of};
+pub(crate) use http::{agent, classify};
 pub use letters::DELIVER_WRITES;
 pub use message::Message;
 pub use pressure::{Level, Pressure};
 pub use published::{Published, Reading, message_at, published_charges};
+pub(crate) use split::Answer;
 
 use crate::config::Deliver;
 use crate::data_dir::DataDir;
@@ -34,6 +38,7 @@ use crate::generations::Registry;
 use crate::log::{EmbeddedLog, Log};
 use crate::scheduler::{Scheduler, Work};
 use crate::status::TaskStatus;
+use crate::switches::Switch;
 use couriers::Couriers;
 use dead::Mailbox;
 use state::TaskState;
@@ -83,6 +88,7 @@ pub fn open(
     stores: &Shared,
     log: &Arc<EmbeddedLog>,
     registry: &Arc<Registry>,
+    switch: Arc<Switch>,
 ) -> Result<Opened, JobError> {
     let tasks = dir.tasks_of(StageId::Deliver).into_iter().map(|t| t.in_generation(1));
     let tasks: Vec<_> = tasks.filter(|t| options.is_some() || dir.store(*t).exists()).collect();
@@ -91,7 +97,7 @@ pub fn open(
     }
     let mut shared = Deliveries {
         pressure: Arc::new(Pressure::new(options)),
-        couriers: options.map(Couriers::start).transpose()?,
+        couriers: options.map(|options| Couriers::start(options, &switch)).transpose()?,
         mailboxes: tasks.iter().map(|_| Mailbox::default()).collect(),
         ..Deliveries::default()
     };
@@ -103,9 +109,9 @@ pub fn open(
     shared.statuses = opened.iter().map(TaskState::status).collect();
     shared.needs = Mutex::new(opened.iter().map(|state| state.needs(state.published.at())).collect());
     let shared = Arc::new(shared);
-    let tasks =
-        opened.into_iter().map(|o| -> Box<dyn Work> { Box::new(DeliverTask::new(o, shared.clone())) });
-    Ok((shared.clone(), tasks.collect()))
+    let task = |own| -> Box<dyn Work> { Box::new(DeliverTask::new(own, shared.clone(), switch.clone())) };
+    let tasks = opened.into_iter().map(task).collect();
+    Ok((shared.clone(), tasks))
 }
 
 impl Deliveries {

@@ -1,7 +1,7 @@
 //! What piles up in front of the account system holds the source back.
 
 use crate::config::Deliver;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 /// How much the source is held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +21,7 @@ pub struct Pressure {
     /// Unfinished records at which the source is slowed and paused; none without a sink.
     limits: Option<(u64, u64)>,
     level: AtomicU8,
+    is_lifted: AtomicBool,
     unfinished: AtomicU64,
     held: AtomicU64,
 }
@@ -57,13 +58,19 @@ impl Pressure {
         self.limits.is_some_and(|(_, pause_at)| self.held.load(Ordering::Relaxed) >= pause_at)
     }
 
+    /// Whether the source is not to be held back, whatever is unfinished.
+    pub fn lift(&self, is_lifted: bool) {
+        self.is_lifted.store(is_lifted, Ordering::Relaxed);
+    }
+
     /// A task tells how many of its records are unfinished; `held` of them wait for another try.
     pub fn tell(&self, share: &Share, unfinished: u64, held: u64) {
         change(&self.held, &share.held, held);
         change(&self.unfinished, &share.unfinished, unfinished);
         let Some(limits) = self.limits else { return };
         let (level, total) = (self.level(), self.unfinished());
-        let next = next(limits, level, total);
+        let next =
+            if self.is_lifted.load(Ordering::Relaxed) { Level::Free } else { next(limits, level, total) };
         // Only one thread makes, and says, each change.
         let change =
             self.level.compare_exchange(level as u8, next as u8, Ordering::AcqRel, Ordering::Relaxed);
@@ -126,6 +133,17 @@ mod tests {
         for (unfinished, expected) in steps {
             level = next((100, 1000), level, unfinished);
             assert_eq!(level, expected, "{unfinished}");
+        }
+    }
+
+    #[test]
+    fn while_it_is_lifted_nothing_is_held_back() {
+        let pressure = Pressure { limits: Some((10, 20)), ..Pressure::default() };
+        let share = Share::default();
+        for (is_lifted, level) in [(false, Level::Paused), (true, Level::Free), (false, Level::Paused)] {
+            pressure.lift(is_lifted);
+            pressure.tell(&share, 30, 0);
+            assert_eq!((pressure.level(), pressure.unfinished()), (level, 30));
         }
     }
 

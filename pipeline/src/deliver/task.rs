@@ -20,6 +20,7 @@ use crate::outputs::Tickets;
 use crate::scheduler::{FollowUp, Need, Work};
 use crate::source::collect::now_ms;
 use crate::status::TaskStatus;
+use crate::switches::Switch;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
@@ -48,6 +49,8 @@ pub struct DeliverTask {
     own: TaskState,
     backoff: Backoff,
     shared: Arc<Deliveries>,
+    /// Whether a batch may be handed over.
+    switch: Arc<Switch>,
     /// As of the newest turn.
     reading: Reading,
     asked: Option<Asked>,
@@ -59,12 +62,13 @@ pub struct DeliverTask {
 
 impl DeliverTask {
     /// Begins to work.
-    pub fn new(own: TaskState, shared: Arc<Deliveries>) -> Self {
+    pub fn new(own: TaskState, shared: Arc<Deliveries>, switch: Arc<Switch>) -> Self {
         let this = DeliverTask {
             backoff: Backoff::new(&own.options),
             reading: own.published.at(),
             own,
             shared,
+            switch,
             asked: None,
             uncommitted: None,
             is_failing: false,
@@ -84,13 +88,16 @@ impl DeliverTask {
         self.own.status.sees(log.high_watermark(self.reading.charges(), self.partition()));
         if self.shared.couriers.is_some() {
             let unread = self.reading.unread(log, self.partition());
+            self.shared.pressure.lift(self.switch.is_set_off());
             self.shared.pressure.tell(&self.share, held + unread, held);
         }
     }
 
     /// Hands a batch over, if there is one.
     fn hand_over(&mut self) -> Result<(), JobError> {
-        let Some(couriers) = &self.shared.couriers else { return Ok(()) };
+        let Some(couriers) = self.shared.couriers.as_ref().filter(|_| self.switch.admit()) else {
+            return Ok(());
+        };
         let (limit, mut budget) = (self.own.options.batch, LOOK);
         let mut batch = self.own.unfinished.due(now_ms(), limit);
         while batch.len() < limit && !self.shared.pressure.is_full() {
@@ -102,6 +109,7 @@ impl DeliverTask {
             batch.push(Waiting { attempt: 0, next_ms: 0, message });
         }
         if batch.is_empty() {
+            self.switch.withdraw();
             if self.own.published.at() != self.reading {
                 let commit = self.begin_commit();
                 self.finish_turn(commit, Vec::new())?;
@@ -275,6 +283,7 @@ impl Work for DeliverTask {
         match &self.asked {
             Some(asked) if asked.reply.is_there() => return Need::Turn(u64::MAX),
             Some(_) => return Need::Nothing,
+            None if !self.switch.lets() => return Need::Nothing,
             None => {}
         }
         let unread = if self.shared.pressure.is_full() { 0 } else { self.own.published.backlog() };

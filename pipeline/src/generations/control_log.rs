@@ -1,10 +1,11 @@
-//! The control log: what was decided about generations, in order. The first decision about a change
-//! wins; it is what tells, after a crash at any moment, which generation is published.
+//! The control log: what was decided about generations, and how switches have changed, in order. The first decision
+//! about a change wins; it is what tells, after a crash at any moment, which generation is published.
 //!
 //! `control.log` in the data directory is a [`LineFile`].
 
 use crate::error::JobError;
 use crate::line_file::LineFile;
+use crate::switches::SwitchEntry;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use weir_proto::{Minute, StageId, Topic};
@@ -64,6 +65,8 @@ pub enum Entry {
         /// Which.
         generation: u32,
     },
+    /// A switch has changed. It decides nothing about generations.
+    Switch(SwitchEntry),
 }
 
 impl Entry {
@@ -100,6 +103,34 @@ impl ControlLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::switches::{Change, Setting};
+
+    /// Logs of before there were switches, and those of today.
+    #[test]
+    fn entries_stand_there_as_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = ControlLog::new(dir.path().join("control.log"));
+        let change = SwitchEntry {
+            name: "ledger".to_owned(),
+            change: Change::Set(Setting::Off),
+            at_ms: 7,
+            by: "me".to_owned(),
+            why: "the database moves".to_owned(),
+        };
+        let entries = [Entry::Dropped { generation: 2 }, Entry::Switch(change)];
+        let text = concat!(
+            r#"{"format":1,"crc32c":3430709707,"entry":{"dropped":{"generation":2}}}"#,
+            "\n",
+            r#"{"format":1,"crc32c":2536177644,"entry":{"switch":{"name":"ledger","change":{"set":"off"},"at_ms":7,"#,
+            r#""by":"me","why":"the database moves"}}}"#,
+            "\n"
+        );
+        for entry in &entries {
+            log.append(entry).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(log.0.path()).unwrap(), text);
+        assert_eq!(log.read().unwrap().0, entries);
+    }
 
     #[test]
     fn what_is_appended_is_read_and_a_torn_end_is_cut() {

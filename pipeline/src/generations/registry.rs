@@ -1,10 +1,12 @@
-//! Which generations there are, how they follow from each other, and which one is published.
+//! Which generations there are, how they follow from each other, and which one is published; and what else the control
+//! log says.
 
 use super::{ControlLog, Cut, Entry, Generation};
 use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::flow;
 use crate::input::{Anew, Line};
+use crate::switches::{AllRecorded, Recorded};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -62,6 +64,7 @@ struct Known {
 struct Inner {
     known: BTreeMap<u32, Known>,
     published: u32,
+    switches: AllRecorded,
 }
 
 /// The generations of a data directory.
@@ -111,6 +114,11 @@ impl Registry {
         self.log.append(entry)?;
         apply(&mut inner, entry, cut);
         Ok(())
+    }
+
+    /// What was decided about a switch.
+    pub fn switch(&self, name: &str) -> Recorded {
+        self.inner().switches.get(name).cloned().unwrap_or_default()
     }
 
     /// Every generation with its standing, in order.
@@ -369,5 +377,6 @@ fn apply(inner: &mut Inner, entry: &Entry, cut: Cut) {
                 known.standing = Standing::Dropped;
             }
         }
+        Entry::Switch(entry) => inner.switches.entry(entry.name.clone()).or_default().apply(entry),
     }
 }

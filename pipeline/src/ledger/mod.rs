@@ -1,8 +1,8 @@
 //! The ledger: the published outcomes as double entries in PostgreSQL.
 //!
 //! One thread of its own reads what is published, as delivery does, and writes it in batches, each in one
-//! transaction with the position behind it. While the database is away the log is the outbox: it is not let go
-//! of above that position, and nothing else waits.
+//! transaction with the position behind it. While the database is away, or the switch `ledger` is off, the log is the
+//! outbox: it is not let go of above that position, and nothing else waits.
 
 mod error;
 mod local;
@@ -26,6 +26,7 @@ use crate::deliver::Reading;
 use crate::error::JobError;
 use crate::generations::Registry;
 use crate::log::{EmbeddedLog, Log};
+use crate::switches::Switch;
 use local::LocalCopy;
 use session::Written;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -51,6 +52,7 @@ struct Settings {
 pub struct Ledger {
     settings: Settings,
     copy: LocalCopy,
+    switch: Arc<Switch>,
     /// Per partition, up to where the database is, as far as is known.
     readings: Mutex<Vec<Option<Reading>>>,
     is_connected: AtomicBool,
@@ -66,6 +68,7 @@ impl Ledger {
         dir: &DataDir,
         log: &Arc<EmbeddedLog>,
         registry: &Arc<Registry>,
+        switch: Arc<Switch>,
     ) -> Result<Self, JobError> {
         let config = url::parse(&options.url)
             .map_err(|wrong| JobError::Setup(format!("the address of the ledger database {wrong}")))?;
@@ -81,6 +84,7 @@ impl Ledger {
             settings,
             readings: Mutex::new(copy.load(dir.partitions())),
             copy,
+            switch,
             is_connected: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
             entries: AtomicU64::new(0),
@@ -182,6 +186,12 @@ impl Ledger {
     /// Since the start of the process: entries written, and outcomes that the database has refused.
     pub fn counts(&self) -> (u64, u64) {
         (self.entries.load(Ordering::Relaxed), self.conflicts.load(Ordering::Relaxed))
+    }
+
+    /// Whether the database lacks something that it is to have. A finite run does not end before it has all, unless
+    /// somebody has switched it off: then the rest is written by the next run with it on.
+    pub fn is_owed_to(&self) -> bool {
+        self.lag() > 0 && !self.switch.is_set_off()
     }
 
     /// Published records that are not in the database.
