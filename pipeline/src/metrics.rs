@@ -2,6 +2,7 @@
 //! `_total` for counters.
 
 use crate::deliver::Deliveries;
+use crate::ingest::meter;
 use crate::job::Job;
 use crate::ledger::Ledger;
 use crate::log::Log;
@@ -42,6 +43,8 @@ const BUCKETS: [f64; 12] = [0.000_1, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0
 pub fn install() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full(LATENCY.to_owned()), &BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(meter::DURATION.to_owned()), &BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(meter::ACKNOWLEDGEMENT.to_owned()), &BUCKETS)?
         .install_recorder()?;
     describe_counter!(IN, Unit::Count, "Records or lines taken in, by stage and partition.");
     describe_counter!(OUT, Unit::Count, "Records handed on, by stage and partition.");
@@ -99,6 +102,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(MEMTABLES, Unit::Bytes, "Memory of all memtables of all stores.");
     describe_gauge!(PENDING_COMPACTION, Unit::Bytes, "Bytes that compaction has still to rewrite.");
     describe_gauge!(STALLED, Unit::Count, "Stores whose writes are stopped or delayed.");
+    meter::describe();
     Ok(handle)
 }
 

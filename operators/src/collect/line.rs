@@ -155,6 +155,17 @@ impl<'a> Line<'a> {
         self.ua.as_deref()
     }
 
+    /// Whether it is a billing notice.
+    pub fn is_notice(&self) -> bool {
+        self.is_notice
+    }
+
+    /// With a user agent, which may be empty.
+    pub fn with_ua(mut self, ua: &'a str) -> Self {
+        self.ua = Some(Text(Cow::Borrowed(ua)));
+        self
+    }
+
     /// Ad, campaign and advertiser.
     pub(super) fn ids(&self) -> Result<[u64; 3], Refusal> {
         Ok([

@@ -3,7 +3,9 @@
 use crate::config::Ingest;
 use foldhash::fast::RandomState;
 use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, InsufficientCapacity, NotUntil, Quota, RateLimiter};
+use governor::{
+    DefaultDirectRateLimiter, DefaultKeyedRateLimiter, InsufficientCapacity, NotUntil, Quota, RateLimiter,
+};
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -44,12 +46,14 @@ impl Access {
     /// As configured.
     pub fn new(options: &Ingest) -> Self {
         let quota = |rate: u32| {
-            let (rate, burst) = (NonZeroU32::new(rate)?, NonZeroU32::new(rate.saturating_mul(options.burst_s))?);
+            let (rate, burst) =
+                (NonZeroU32::new(rate)?, NonZeroU32::new(rate.saturating_mul(options.burst_s))?);
             Some((Quota::per_second(rate).allow_burst(burst), burst.get()))
         };
         Access {
             clients: quota(options.client_events_s).map(|(quota, burst)| (RateLimiter::keyed(quota), burst)),
-            addresses: quota(options.address_events_s).map(|(quota, burst)| (RateLimiter::keyed(quota), burst)),
+            addresses: quota(options.address_events_s)
+                .map(|(quota, burst)| (RateLimiter::keyed(quota), burst)),
             total: quota(options.total_events_s).map(|(quota, burst)| (RateLimiter::direct(quota), burst)),
             hasher: RandomState::default(),
             clock: DefaultClock::default(),
@@ -119,8 +123,12 @@ mod tests {
     use super::*;
 
     fn access(client: u32, address: u32, total: u32) -> Access {
-        let options =
-            Ingest { client_events_s: client, address_events_s: address, total_events_s: total, ..Ingest::default() };
+        let options = Ingest {
+            client_events_s: client,
+            address_events_s: address,
+            total_events_s: total,
+            ..Ingest::default()
+        };
         Access::new(&options)
     }
 

@@ -23,7 +23,8 @@ pub struct Room {
 impl Memory {
     /// Of so many MiB.
     pub fn new(mb: u64) -> Self {
-        let total_kb = usize::try_from(mb.saturating_mul(1024)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let total_kb =
+            usize::try_from(mb.saturating_mul(1024)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Memory { free: Arc::new(Semaphore::new(total_kb)), total_kb }
     }
 

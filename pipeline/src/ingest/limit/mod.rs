@@ -11,3 +11,5 @@ mod system;
 pub use access::{Access, Limited, Source};
 pub use memory::{Memory, Room};
 pub use system::{Level, Marks, System};
+
+pub(crate) use system::RETRY_AFTER;

@@ -132,7 +132,9 @@ fn say(level: Level, Backlog { records, bytes }: Backlog) {
     match level {
         Level::Free => tracing::info!("{waiting}: intake goes on at full speed"),
         Level::Slowed => tracing::warn!("{waiting}: intake is slowed"),
-        Level::Refused => tracing::warn!("{waiting}: nothing is taken in until half of `ingest.high_records` are left"),
+        Level::Refused => {
+            tracing::warn!("{waiting}: nothing is taken in until half of `ingest.high_records` are left")
+        }
     }
 }
 
