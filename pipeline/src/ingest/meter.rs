@@ -130,7 +130,7 @@ impl Meter {
 }
 
 /// Brings everything up to date that is read rather than counted.
-pub(crate) fn observe(front: &Front) {
+pub fn observe(front: &Front) {
     let backlog = front.backlog();
     gauge!(BACKLOG).set(backlog.records as f64);
     gauge!(BACKLOG_BYTES).set(backlog.bytes as f64);
@@ -140,7 +140,7 @@ pub(crate) fn observe(front: &Front) {
 }
 
 /// What `weir status` shows; the level of retry is that of the job, while it is open.
-pub(crate) fn status(front: &Front, pressure: Option<&Pressure>) -> rpc::IngestStatus {
+pub fn status(front: &Front, pressure: Option<&Pressure>) -> rpc::IngestStatus {
     let (meter, backlog) = (&front.meter, front.backlog());
     let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
     rpc::IngestStatus {

@@ -25,4 +25,5 @@ mod writer;
 pub use answer::{Answer, Became, EventAnswer, Rejected};
 pub use front::{Front, WayIn};
 pub use intake::{Intake, NotTaken, Offer, Taken, identity_of};
+pub use meter::{observe, status};
 pub use spool::{Backlog, Spool, SpoolOptions};
