@@ -254,5 +254,5 @@ fn status(job: &Job) -> StatusResponse {
             high_watermark: log.high_watermark(topic, partition),
         })
     });
-    StatusResponse { tasks: tasks.collect(), partitions: partitions.collect() }
+    StatusResponse { tasks: tasks.collect(), partitions: partitions.collect(), ingest: None }
 }

@@ -1,8 +1,11 @@
 //! Readers of foreign bytes that are no part of the interface, for `tests/fuzz`.
 
 use crate::commands::check::check;
+use crate::credentials::{Claims, RedeemError};
 use crate::deliver::replies;
 use crate::error::JobError;
+use crate::ingest::http::{Notice, Wrong};
+use crate::ingest::{Answer, Offer, fuzzing};
 use crate::log::FrameHead;
 use crate::log::frame::HEAD;
 use weir_proto::rpc::Command;
@@ -38,4 +41,20 @@ pub fn replies(body: &str) -> Result<Vec<Result<Option<Command>, String>>, Strin
 /// The commands of a file for `weir reply`.
 pub fn reply_file(text: &str) -> Result<Vec<Command>, String> {
     crate::cli::reply::commands(text)
+}
+
+/// What is answered to a body of `POST /v1/events` received at a time, were all of it taken in; with what is offered
+/// to the spool. Tokens are asked for.
+pub fn events(
+    body: &[u8],
+    is_lines: bool,
+    now_ms: u64,
+    redeem: &dyn Fn(&str) -> Result<Claims, RedeemError>,
+) -> Result<(Answer, Vec<Offer>), String> {
+    fuzzing::events(body, is_lines, now_ms, redeem)
+}
+
+/// The parameters of `/win`.
+pub fn notice(query: &str) -> Result<Notice<'_>, Wrong> {
+    Notice::parse(query)
 }

@@ -2,6 +2,7 @@
 //! `_total` for counters.
 
 use crate::deliver::Deliveries;
+use crate::ingest::meter;
 use crate::job::Job;
 use crate::ledger::Ledger;
 use crate::log::Log;
@@ -46,6 +47,8 @@ const BUCKETS: [f64; 12] = [0.000_1, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0
 pub fn install() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full(LATENCY.to_owned()), &BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(meter::DURATION.to_owned()), &BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(meter::ACKNOWLEDGEMENT.to_owned()), &BUCKETS)?
         .install_recorder()?;
     describe_counter!(IN, Unit::Count, "Records or lines taken in, by stage and partition.");
     describe_counter!(OUT, Unit::Count, "Records handed on, by stage and partition.");
@@ -116,6 +119,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         Unit::Count,
         "Connections that were closed at once, by port and reason: there were too many in total, or from one address."
     );
+    meter::describe();
     Ok(handle)
 }
 

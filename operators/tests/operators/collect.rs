@@ -1,9 +1,10 @@
 //! Collect: every kind of bad line has its reason, and nothing is lost.
 
 use weir_operators::clock::LOOKAHEAD;
-use weir_operators::collect::{Collect, Piece, TimeSource};
+use weir_operators::collect::{Collect, Line, Piece, Refusal, TimeSource};
 use weir_operators::{DROPPED, MAIN, Outbox, Rules};
-use weir_proto::{Batch, Minute, Producer, Record, StageId, Topic};
+use weir_proto::rpc::IngestEvent;
+use weir_proto::{Batch, DropReason, Minute, Producer, Record, StageId, Topic};
 use weir_state::TaskMeta;
 
 const GOOD: &str = r#"{"guid":"01KDWFZY7JAJ06BJH5MKP4EFSR","event_time_ms":1767261599986,"kind":"click","user_id":"u22d8","ip":"22.186.217.44","ua":"Mozilla/5.0","ad_id":1000028503,"campaign_id":100285,"advertiser_id":36,"slot":"article_sidebar","region":"FR-IDF","channel":"partner","app_version":"8.18.6","bid_micros":544880,"billing":"cpc"}"#;
@@ -172,4 +173,51 @@ fn however_a_slice_is_cut_the_same_comes_out() {
             assert!(in_pieces(&lines, own) == whole, "{own} lines at a time");
         }
     }
+}
+
+#[test]
+fn a_message_is_read_as_the_line_with_the_same_fields() {
+    let message = IngestEvent {
+        guid: "01KDWFZY7JAJ06BJH5MKP4EFSR".into(),
+        event_time_ms: 1_767_261_599_986,
+        kind: "click".into(),
+        user_id: "u22d8".into(),
+        ip: "22.186.217.44".into(),
+        ua: "Mozilla/5.0".into(),
+        ad_id: 1_000_028_503,
+        campaign_id: 100_285,
+        advertiser_id: 36,
+        slot: "article_sidebar".into(),
+        region: "FR-IDF".into(),
+        channel: "partner".into(),
+        app_version: "8.18.6".into(),
+        bid_micros: Some(544_880),
+        billing: "cpc".into(),
+        ..IngestEvent::default()
+    };
+    let record = |line: Result<Line<'_>, Refusal>| {
+        let mut bytes = Vec::new();
+        line.unwrap().event(1).unwrap().encode(&mut bytes);
+        bytes
+    };
+    assert_eq!(record(Line::of_message(&message)), record(Line::parse(GOOD.as_bytes())));
+    let refused = |m: IngestEvent| Line::of_message(&m).and_then(|l| l.event(1).map(|_| ())).unwrap_err();
+    let missing = refused(IngestEvent { guid: String::new(), ..message.clone() });
+    assert_eq!((missing.field, missing.message.as_str()), (Some("guid"), "missing field `guid`"));
+    let burl = IngestEvent { kind: "burl".into(), bid_id: "b".into(), imp_id: "1".into(), ..message.clone() };
+    assert_eq!(refused(burl.clone()).field, Some("auction_price"));
+    let audit = refused(IngestEvent { auction_price: "AUDIT".into(), ..burl });
+    assert_eq!((audit.reason, audit.field), (DropReason::NotABill, Some("auction_price")));
+}
+
+#[test]
+fn the_field_of_broken_json_is_that_whose_value_is_read() {
+    let field = |line: &str| Line::parse(line.as_bytes()).err().and_then(|refusal| refusal.field);
+    let change = |from: &str, to: &str| GOOD.replacen(from, to, 1);
+    assert_eq!(field(&change(":544880", ":\"free\"")), Some("bid_micros"));
+    assert_eq!(field(&change("\"Mozilla/5.0\"", "7")), Some("ua"));
+    assert_eq!(field(&change("\"kind\":\"click\",", "")), Some("kind"));
+    assert_eq!(field(&change("{\"guid\"", "{\"other\":tru,\"guid\"")), None);
+    assert_eq!(field("{\"ua\":\"a \\\"ad_id\\\": x"), Some("ua"));
+    assert_eq!(field("{"), None);
 }

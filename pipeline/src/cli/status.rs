@@ -5,7 +5,7 @@ use super::access::connect;
 use super::output::{grouped, line};
 use super::session::{runtime, said};
 use clap::Args;
-use weir_proto::rpc::{StatusRequest, StatusResponse};
+use weir_proto::rpc::{IngestStatus, StatusRequest, StatusResponse};
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  weir status --control http://127.0.0.1:9465 --json")]
@@ -39,7 +39,36 @@ pub(super) fn status(args: &StatusArgs) -> Result<(), Failure> {
             t.last_tick_minute
         ))?;
     }
-    Ok(())
+    status.ingest.iter().try_for_each(ingest)
+}
+
+fn ingest(i: &IngestStatus) -> Result<(), Failure> {
+    let mib = |bytes: u64| grouped(bytes >> 20);
+    let [accepted, duplicate, refused] = [i.accepted, i.duplicate, i.refused].map(grouped);
+    line(&format!("ingest        {accepted} accepted, {duplicate} duplicate, {refused} refused"))?;
+    let access = match i.access_limited {
+        0 => "free".to_owned(),
+        requests => format!("{} requests limited", grouped(requests)),
+    };
+    line(&format!("  access      {access}"))?;
+    line(&format!(
+        "  system      {}; {} requests slowed, {} refused, {} clicks not recorded",
+        i.system_level,
+        grouped(i.system_slowed),
+        grouped(i.system_refused),
+        grouped(i.unrecorded_clicks)
+    ))?;
+    line(&format!(
+        "              {} records ({} MiB) to be collected, spool {} of {} MiB, memory {} of {} MiB",
+        grouped(i.backlog_records),
+        mib(i.backlog_bytes),
+        mib(i.spool_bytes),
+        mib(i.spool_limit_bytes),
+        mib(i.memory_bytes),
+        mib(i.memory_limit_bytes)
+    ))?;
+    let retry = if i.retry_level.is_empty() { "the job is being opened again" } else { &i.retry_level };
+    line(&format!("  retry       {retry}; {} outcomes undelivered", grouped(i.retry_unfinished)))
 }
 
 fn json(status: &StatusResponse) -> serde_json::Value {
@@ -53,5 +82,21 @@ fn json(status: &StatusResponse) -> serde_json::Value {
     let partitions = status.partitions.iter().map(|p| {
         serde_json::json!({ "topic": p.topic, "partition": p.partition, "high_watermark": p.high_watermark })
     });
-    serde_json::json!({ "tasks": tasks.collect::<Vec<_>>(), "partitions": partitions.collect::<Vec<_>>() })
+    let ingest = status.ingest.as_ref().map(|i| {
+        serde_json::json!({
+            "accepted": i.accepted, "duplicate": i.duplicate, "refused": i.refused,
+            "unrecorded_clicks": i.unrecorded_clicks,
+            "access": { "limited_requests": i.access_limited },
+            "system": {
+                "level": i.system_level, "slowed_requests": i.system_slowed, "refused_requests": i.system_refused,
+                "backlog_records": i.backlog_records, "backlog_bytes": i.backlog_bytes,
+                "spool_bytes": i.spool_bytes, "spool_limit_bytes": i.spool_limit_bytes,
+                "memory_bytes": i.memory_bytes, "memory_limit_bytes": i.memory_limit_bytes,
+            },
+            "retry": { "level": i.retry_level, "unfinished_records": i.retry_unfinished },
+        })
+    });
+    serde_json::json!({
+        "tasks": tasks.collect::<Vec<_>>(), "partitions": partitions.collect::<Vec<_>>(), "ingest": ingest
+    })
 }

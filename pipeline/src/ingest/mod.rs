@@ -6,10 +6,24 @@
 //!
 //! A record of the spool is the finished record of `raw`, or what is dropped already and only has to be shown.
 
+mod answer;
+mod body;
+mod front;
+pub(crate) mod fuzzing;
+pub mod grpc;
+pub mod http;
 mod intake;
+mod judge;
+pub mod limit;
+pub(crate) mod meter;
 mod recent;
 mod spool;
+#[cfg(test)]
+mod testing;
 mod writer;
 
+pub use answer::{Answer, Became, EventAnswer, Rejected};
+pub use front::{Front, WayIn};
 pub use intake::{Intake, NotTaken, Offer, Taken, identity_of};
+pub use meter::{observe, status};
 pub use spool::{Backlog, Spool, SpoolOptions};

@@ -1,0 +1,201 @@
+//! Ingest over gRPC: `weir.v1.Collector`, with compression and deadlines.
+//!
+//! What HTTP answers with 429 or 503 is RESOURCE_EXHAUSTED here, with `google.rpc.RetryInfo` and the seconds as
+//! `retry-after`. A stream ends with the first batch of which nothing was taken in: those that were not answered may
+//! be sent again.
+
+#[cfg(test)]
+mod tests;
+
+use crate::ingest::answer::{Answer, Became, EventAnswer, Rejected, seconds};
+use crate::ingest::front::Front;
+use crate::ingest::http::source;
+use crate::ingest::intake::Taken;
+use crate::ingest::limit::Source;
+use futures_util::{Stream, StreamExt};
+use prost::Message;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tonic::codec::CompressionEncoding;
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::service::Routes;
+use tonic::{Code, Request, Response, Status, Streaming};
+use tonic_types::{ErrorDetails, StatusExt};
+use weir_proto::rpc::collector_server::{Collector, CollectorServer};
+use weir_proto::rpc::{CollectRequest, CollectResponse, EventResult, event_result};
+
+/// Batches of a stream that are under way at once; no more are read until one is answered.
+const IN_FLIGHT: usize = 8;
+/// The longest deadline that is kept: a stream without one lives as long as its connection.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// Answers for a front.
+#[derive(Clone)]
+pub struct CollectorService(Arc<Front>);
+
+/// The service, as a server takes it.
+pub fn collector(front: Arc<Front>) -> CollectorServer<CollectorService> {
+    let most = usize::try_from(front.options.max_request_kb << 10).unwrap_or(usize::MAX);
+    let mut service = CollectorServer::new(CollectorService(front)).max_decoding_message_size(most);
+    for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
+        service = service.accept_compressed(encoding).send_compressed(encoding);
+    }
+    service
+}
+
+/// The service with health and reflection; others may be added.
+pub async fn routes(front: Arc<Front>) -> Result<Routes, tonic_reflection::server::Error> {
+    let (health, service) = tonic_health::server::health_reporter();
+    health.set_serving::<CollectorServer<CollectorService>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(weir_proto::rpc::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    Ok(Routes::new(collector(front)).add_service(service).add_service(reflection))
+}
+
+#[tonic::async_trait]
+impl Collector for CollectorService {
+    async fn collect(&self, request: Request<CollectRequest>) -> Result<Response<CollectResponse>, Status> {
+        let begun = Instant::now();
+        let source = self.source(&request);
+        let limit = self.0.options.request_timeout;
+        let deadline = begun + deadline(request.metadata()).map_or(limit, |asked| asked.min(limit));
+        let answered = batch(self.0.clone(), source, request.into_inner(), deadline).await;
+        self.0.meter.took("collect", begun.elapsed());
+        answered.map(Response::new)
+    }
+
+    type CollectStreamStream = Pin<Box<dyn Stream<Item = Result<CollectResponse, Status>> + Send>>;
+
+    async fn collect_stream(
+        &self,
+        request: Request<Streaming<CollectRequest>>,
+    ) -> Result<Response<Self::CollectStreamStream>, Status> {
+        let (front, source) = (self.0.clone(), self.source(&request));
+        let ends = Instant::now() + deadline(request.metadata()).unwrap_or(FOREVER);
+        let answers = request.into_inner().map(move |received| {
+            let (front, source) = (front.clone(), source.clone());
+            async move {
+                let begun = Instant::now();
+                let deadline = ends.min(begun + front.options.request_timeout);
+                let answered = batch(front.clone(), source, received?, deadline).await;
+                front.meter.took("collect_stream", begun.elapsed());
+                answered
+            }
+        });
+        // In order, and no more than that many at once.
+        let answers = answers.buffered(IN_FLIGHT).take_until(tokio::time::sleep_until(ends.into()));
+        Ok(Response::new(Box::pin(until_refused(answers, ends))))
+    }
+}
+
+impl CollectorService {
+    fn source<T>(&self, request: &Request<T>) -> Source {
+        let headers = request.metadata().as_ref();
+        source(request.extensions(), headers, &self.0.options.trusted_proxies)
+    }
+}
+
+/// Ends behind the first batch that was not taken in, and tells if it was for the deadline.
+fn until_refused(
+    answers: impl Stream<Item = Result<CollectResponse, Status>> + Send,
+    ends: Instant,
+) -> impl Stream<Item = Result<CollectResponse, Status>> + Send {
+    let told = answers.map(Some).chain(futures_util::stream::once(std::future::ready(None)));
+    told.scan(false, move |refused, answer| {
+        let answer = match answer {
+            _ if *refused => None,
+            Some(answer) => Some(answer),
+            None if Instant::now() >= ends => {
+                Some(Err(Status::deadline_exceeded("the deadline of the call has come")))
+            }
+            None => None,
+        };
+        *refused = matches!(answer, Some(Err(_)));
+        std::future::ready(answer)
+    })
+}
+
+async fn batch(
+    front: Arc<Front>,
+    source: Source,
+    request: CollectRequest,
+    deadline: Instant,
+) -> Result<CollectResponse, Status> {
+    let batch_id = request.batch_id;
+    let taken = tokio::time::timeout_at(deadline.into(), take(&front, &source, request, deadline));
+    let answer = taken.await.unwrap_or_else(|_| Err(Rejected::TooSlow(front.options.request_timeout)));
+    match answer {
+        Ok(answer) => {
+            Ok(CollectResponse { batch_id, results: answer.events.into_iter().map(result).collect() })
+        }
+        Err(rejected) => {
+            front.meter.rejected(&rejected);
+            Err(status(&rejected))
+        }
+    }
+}
+
+async fn take(
+    front: &Arc<Front>,
+    source: &Source,
+    request: CollectRequest,
+    deadline: Instant,
+) -> Result<Answer, Rejected> {
+    front.slow_down().await?;
+    let mut room = front.memory.room();
+    // The message, and the records that are made of it.
+    front.grow(&mut room, 2 * request.encoded_len()).await?;
+    let judged = front.judge_messages(source, request.events).await?;
+    front.take(judged, deadline).await
+}
+
+fn result(event: EventAnswer) -> EventResult {
+    use event_result::Status::{Accepted, Duplicate, Refused};
+    match event.became {
+        Became::Taken(Taken::Accepted) => EventResult { status: Accepted.into(), ..EventResult::default() },
+        Became::Taken(Taken::Duplicate) => EventResult { status: Duplicate.into(), ..EventResult::default() },
+        Became::Refused(refusal) => EventResult {
+            status: Refused.into(),
+            code: refusal.reason.name().to_owned(),
+            field: refusal.field.unwrap_or_default().to_owned(),
+            message: refusal.message,
+        },
+    }
+}
+
+fn status(rejected: &Rejected) -> Status {
+    let code = match rejected {
+        Rejected::Unreadable(_) => Code::InvalidArgument,
+        Rejected::TooLarge(_) => Code::OutOfRange,
+        Rejected::TooSlow(_) => Code::DeadlineExceeded,
+        Rejected::Limited { .. } | Rejected::Overloaded { .. } => Code::ResourceExhausted,
+        Rejected::Stopping => Code::Unavailable,
+    };
+    let Some(after) = rejected.retry_after() else { return Status::new(code, rejected.to_string()) };
+    let details = ErrorDetails::with_retry_info(Some(after));
+    let mut metadata = MetadataMap::new();
+    metadata.insert("retry-after", MetadataValue::from(seconds(after)));
+    Status::with_error_details_and_metadata(code, rejected.to_string(), details, metadata)
+}
+
+/// How long the caller waits, as `grpc-timeout` says it.
+fn deadline(metadata: &MetadataMap) -> Option<Duration> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let count = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(count * 3600)),
+        "M" => Some(Duration::from_secs(count * 60)),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}

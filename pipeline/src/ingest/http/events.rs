@@ -1,0 +1,48 @@
+//! `POST /v1/events`: events from servers, each answered.
+
+use super::{receive, reply, sender};
+use crate::ingest::answer::{Answer, Rejected};
+use crate::ingest::front::Front;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::Request;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How types begin that have an event a line.
+const LINES: [&str; 4] =
+    ["application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"];
+
+pub(super) async fn take(State(front): State<Arc<Front>>, request: Request<Body>) -> Response {
+    let begun = Instant::now();
+    let response = match answer(&front, request, begun).await {
+        Ok(answer) => reply::answer(&answer),
+        Err(rejected) => {
+            front.meter.rejected(&rejected);
+            reply::rejected(&rejected)
+        }
+    };
+    front.meter.took("events", begun.elapsed());
+    response
+}
+
+async fn answer(front: &Arc<Front>, request: Request<Body>, begun: Instant) -> Result<Answer, Rejected> {
+    front.slow_down().await?;
+    let deadline = begun + front.options.request_timeout;
+    let (parts, body) = request.into_parts();
+    let source = sender::source(&parts.extensions, &parts.headers, &front.options.trusted_proxies);
+    let mut room = front.memory.room();
+    let body = receive::body(front, &parts.headers, body, &mut room, deadline).await?;
+    // The records that are made of it.
+    front.grow(&mut room, body.len()).await?;
+    let judged = front.judge_body(&source, body, is_lines(&parts.headers)).await?;
+    front.take(judged, deadline).await
+}
+
+fn is_lines(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    LINES.iter().any(|lines| kind.get(..lines.len()).is_some_and(|start| start.eq_ignore_ascii_case(lines)))
+}
