@@ -3,6 +3,8 @@
 use crate::auth::Caller;
 use crate::error::JobError;
 use crate::generations::{Generation, Standing};
+use crate::host::Host;
+use crate::ingest::Front;
 use crate::job::{Job, Rewind};
 use crate::log::Log;
 use crate::rule_set::RuleSet;
@@ -15,15 +17,26 @@ use weir_proto::rpc::{self, GenerationsResponse, PartitionStatus, PromoteRespons
 use weir_proto::{MessageId, Minute, StageId};
 
 /// Answers for a job.
-pub struct JobControl(pub Arc<Job>);
+pub struct JobControl {
+    /// Where the job is.
+    pub host: Arc<Host>,
+    /// Where events come in over the network, if they do.
+    pub front: Option<Arc<Front>>,
+}
 
 impl JobControl {
+    fn job(&self) -> Result<Arc<Job>, Status> {
+        self.host.job().ok_or_else(|| {
+            Status::unavailable("the job is being opened again, since a disk was full: try again in a moment")
+        })
+    }
+
     /// What may wait for the disk or the tasks is done beside the other answers.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Job) -> Result<T, JobError> + Send + 'static,
     ) -> Result<Response<T>, Status> {
-        let job = self.0.clone();
+        let job = self.job()?;
         let done = tokio::task::spawn_blocking(move || work(&job)).await;
         done.map_err(|e| Status::internal(e.to_string()))?.map(Response::new).map_err(status_of_error)
     }
@@ -71,20 +84,25 @@ fn status_of_error(error: JobError) -> Status {
 #[tonic::async_trait]
 impl Control for JobControl {
     async fn status(&self, _: Request<rpc::StatusRequest>) -> Result<Response<StatusResponse>, Status> {
-        Ok(Response::new(status(&self.0)))
+        let job = self.host.job();
+        let mut response = job.as_deref().map(status).unwrap_or_default();
+        let pressure = job.as_ref().map(|job| &*job.deliveries().pressure);
+        response.ingest = self.front.as_ref().map(|front| crate::ingest::status(front, pressure));
+        Ok(Response::new(response))
     }
 
     async fn generations(
         &self,
         _: Request<rpc::GenerationsRequest>,
     ) -> Result<Response<GenerationsResponse>, Status> {
-        let registry = self.0.registry();
+        let job = self.job()?;
+        let registry = job.registry();
         let published = registry.published();
         let all = registry.all();
         Ok(Response::new(GenerationsResponse {
-            generations: all.iter().map(|(g, standing)| generation(&self.0, g, *standing)).collect(),
+            generations: all.iter().map(|(g, standing)| generation(&job, g, *standing)).collect(),
             published,
-            minute: self.0.minute_of(published).0,
+            minute: job.minute_of(published).0,
         }))
     }
 

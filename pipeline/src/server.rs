@@ -2,7 +2,8 @@
 //! health and reflection. How it is served is a matter of [`crate::net`].
 
 use crate::control::JobControl;
-use crate::job::Job;
+use crate::host::Host;
+use crate::ingest::{Front, Ingest, grpc, http};
 use axum::Router;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -12,10 +13,11 @@ use weir_proto::rpc;
 use weir_proto::rpc::control_server::ControlServer;
 
 /// `/metrics` and `/healthz`.
-pub fn metrics(job: Arc<Job>, handle: PrometheusHandle) -> Router {
+pub fn metrics(host: Arc<Host>, front: Option<Arc<Front>>, handle: PrometheusHandle) -> Router {
     let metrics = move || async move {
         let page = tokio::task::spawn_blocking(move || {
-            crate::metrics::observe(&job);
+            host.job().iter().for_each(|job| crate::metrics::observe(job));
+            front.iter().for_each(|front| crate::ingest::observe(front));
             handle.run_upkeep();
             handle.render()
         });
@@ -25,14 +27,30 @@ pub fn metrics(job: Arc<Job>, handle: PrometheusHandle) -> Router {
 }
 
 /// The control service.
-pub async fn control(job: Arc<Job>) -> Result<Router, tonic_reflection::server::Error> {
+pub async fn control(
+    host: Arc<Host>,
+    front: Option<Arc<Front>>,
+) -> Result<Router, tonic_reflection::server::Error> {
     let (health, service) = tonic_health::server::health_reporter();
     health.set_serving::<ControlServer<JobControl>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(rpc::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    let routes =
-        Routes::new(service).add_service(reflection).add_service(ControlServer::new(JobControl(job)));
+    let control = ControlServer::new(JobControl { host, front });
+    let routes = Routes::new(service).add_service(reflection).add_service(control);
+    Ok(routes.prepare().into_axum_router())
+}
+
+/// Events and beacons over HTTP.
+pub fn http(front: &Arc<Front>) -> Router {
+    http::events(front.clone())
+        .merge(http::beacons(front.clone()))
+        .route("/healthz", get(|| async { "ok\n" }))
+}
+
+/// Events over gRPC, and the credentials of beacons.
+pub async fn grpc(ingest: &Ingest) -> Result<Router, tonic_reflection::server::Error> {
+    let routes = grpc::routes(ingest.front.clone()).await?.add_service(ingest.credentials());
     Ok(routes.prepare().into_axum_router())
 }

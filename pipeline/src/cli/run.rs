@@ -1,13 +1,13 @@
 //! `weir run`.
 
 use super::progress::Progress;
+use super::signals::Signals;
 use super::{Failure, output, report};
-use crate::config::{ClockKind, Compression, Config, Ledger, Port};
+use crate::config::{ClockKind, Compression, Config, Ledger};
 use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::job::{Job, JobOptions};
 use crate::log::{Codec, LogOptions};
-use crate::net::Security;
 use crate::rule_set::RuleSet;
 use crate::source::FileSpec;
 use crate::summary::Books;
@@ -16,13 +16,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use weir_operators::Rules;
 use weir_proto::StageId;
 use weir_state::Retention;
-
-/// How often old checkpoints and segments are let go of.
-const KEEP_EVERY: Duration = Duration::from_secs(30);
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -75,67 +71,9 @@ enum SummaryFormat {
 
 pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     match &args.config {
-        Some(path) => run_config(path, args.after_outage),
+        Some(path) => super::live::run(path, args.after_outage),
         None => run_finite(&args),
     }
-}
-
-fn run_config(path: &Path, after_outage: bool) -> Result<(), Failure> {
-    let config = Config::load(path).map_err(Failure::usage)?;
-    let mut options = options_of(&config).map_err(refused)?;
-    options.after_outage = after_outage;
-    if options.files.is_empty() {
-        tracing::warn!("{} has no [[source]]: nothing will come in", path.display());
-    }
-    let security = Security::open(&config).map_err(Failure::usage)?;
-    let metrics = crate::metrics::install()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let context = runtime.enter();
-    let signals = Signals::catch()?;
-    drop(context);
-    let job = Arc::new(Job::open(options).map_err(refused)?);
-    let (stop, stopped) = tokio::sync::watch::channel(());
-    // Dropping the sender is the sign.
-    let stopping = || {
-        let mut stopped = stopped.clone();
-        async move { while stopped.changed().await.is_ok() {} }
-    };
-    let result = runtime.block_on(async {
-        let mut doors = Vec::new();
-        security.watch();
-        if let Some(address) = config.listen.metrics {
-            let listener =
-                tokio::net::TcpListener::bind(address).await.map_err(|e| cannot_listen(address, &e))?;
-            let router = crate::server::metrics(job.clone(), metrics);
-            let listener = security.listener(Port::Metrics, listener);
-            doors.push(tokio::spawn(listener.serve(router, stopping())));
-        }
-        if let Some(address) = config.listen.control {
-            let serving = super::session::serve(address, &job, &security, stopping());
-            doors.push(serving.await.map_err(|e| cannot_listen(address, &e))?.1);
-        }
-        signals.stop(&job);
-        keep_retention(&job);
-        tracing::info!("running in {}; stop with SIGTERM or ctrl-c", config.data_dir.display());
-        let running = job.clone();
-        let result = tokio::task::spawn_blocking(move || running.run()).await?;
-        job.dir().forget_address();
-        drop(stop);
-        for door in doors {
-            door.await?;
-        }
-        result.map_err(Failure::from)
-    });
-    // What still serves lets go of the job first, so that its stores are closed here.
-    drop(runtime);
-    drop(job);
-    result?;
-    tracing::info!("stopped cleanly; a second start goes on from here");
-    Ok(())
-}
-
-fn cannot_listen(address: std::net::SocketAddr, error: &std::io::Error) -> Failure {
-    Failure::Said(format!("cannot listen on {address}: {error}. Choose another address in [listen]"), 1)
 }
 
 fn run_finite(args: &RunArgs) -> Result<(), Failure> {
@@ -159,7 +97,7 @@ fn run_finite(args: &RunArgs) -> Result<(), Failure> {
     let context = runtime.enter();
     let signals = Signals::catch()?;
     let job = Job::open(options).map_err(refused)?;
-    signals.stop(&job);
+    signals.stop_scheduler(&job.scheduler());
     let progress = Progress::start(&args.input, job.progress());
     let result = job.run();
     drop(progress);
@@ -236,7 +174,8 @@ pub(super) fn refused(error: JobError) -> Failure {
     }
 }
 
-fn options_of(config: &Config) -> Result<JobOptions, JobError> {
+/// What a job is to do, by its configuration.
+pub(super) fn options_of(config: &Config) -> Result<JobOptions, JobError> {
     let minutes = |d: Duration| d.as_secs().div_ceil(60) as u32;
     let codec = match config.log.compression {
         Compression::Auto | Compression::Lz4 => Codec::Lz4,
@@ -299,46 +238,4 @@ pub(super) fn rules_of(config: &Config) -> Result<RuleSet, JobError> {
     let set = RuleSet { rules, networks };
     set.shared()?;
     Ok(set)
-}
-
-/// SIGTERM and SIGINT, caught from the beginning of a run on.
-struct Signals {
-    term: Signal,
-    int: Signal,
-}
-
-impl Signals {
-    fn catch() -> Result<Self, Failure> {
-        Ok(Signals { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
-    }
-
-    /// The first signal stops the job cleanly. The job is not kept alive by it: its stores must be
-    /// closed before the process ends.
-    fn stop(mut self, job: &Job) {
-        let scheduler = Arc::downgrade(&job.scheduler());
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = self.term.recv() => {}
-                _ = self.int.recv() => {}
-            }
-            if let Some(scheduler) = scheduler.upgrade() {
-                tracing::info!("stopping");
-                scheduler.stop();
-            }
-        });
-    }
-}
-
-fn keep_retention(job: &Arc<Job>) {
-    let job = Arc::downgrade(job);
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(KEEP_EVERY).await;
-            let Some(job) = job.upgrade() else { return };
-            let kept = tokio::task::spawn_blocking(move || job.keep()).await;
-            if let Ok(Err(error)) = kept {
-                tracing::error!("{error}");
-            }
-        }
-    });
 }

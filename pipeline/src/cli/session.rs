@@ -5,6 +5,7 @@ use super::Failure;
 use super::access::{Client, connect};
 use crate::config::Port;
 use crate::data_dir::DataDir;
+use crate::host::Host;
 use crate::job::{Job, JobOptions};
 use crate::net::Security;
 use std::future::Future;
@@ -28,20 +29,26 @@ const SIDE_BY_SIDE: usize = 32;
 /// Serves a job's control service until told to stop, and says where in its data directory.
 pub(super) async fn serve(
     address: SocketAddr,
-    job: &Arc<Job>,
+    host: &Arc<Host>,
+    dir: &DataDir,
     security: &Security,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(SocketAddr, tokio::task::JoinHandle<()>), std::io::Error> {
-    let router = crate::server::control(job.clone()).await.map_err(std::io::Error::other)?;
+    let router = crate::server::control(host.clone(), None).await.map_err(std::io::Error::other)?;
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    let reachable = match address.ip() {
-        ip if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
-        _ => address,
-    };
-    job.dir().announce(&format!("{}://{reachable}", security.scheme())).map_err(std::io::Error::other)?;
+    let reachable = reachable(address);
+    dir.announce(&format!("{}://{reachable}", security.scheme())).map_err(std::io::Error::other)?;
     let serving = tokio::spawn(security.listener(Port::Control, listener).serve(router, stop));
     Ok((address, serving))
+}
+
+/// How a listener is reached from this machine.
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        ip if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+        _ => address,
+    }
 }
 
 /// A data directory whose books are to be read. A job that runs and can be asked writes them to disk first;
@@ -78,7 +85,7 @@ pub(super) struct Session {
 }
 
 /// A job that runs in this process.
-type Local = (Arc<Job>, JoinHandle<Result<(), crate::error::JobError>>);
+type Local = (Arc<Host>, DataDir, JoinHandle<Result<(), crate::error::JobError>>);
 
 impl Session {
     /// Of the running job, or of one that runs in this process for as long as it is needed.
@@ -92,14 +99,16 @@ impl Session {
             return Err(Failure::Said(text.to_owned(), 1));
         }
         let runtime = runtime()?;
-        let job = Arc::new(Job::open(JobOptions::maintenance(dir)?)?);
+        let host = Arc::new(Host::new(Job::open(JobOptions::maintenance(dir)?)?, None));
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let (address, _) =
-            runtime.block_on(serve(loopback, &job, &Security::default(), std::future::pending()))?;
-        let running = job.clone();
-        let thread = std::thread::Builder::new().name("job".to_owned()).spawn(move || running.run())?;
+            runtime.block_on(serve(loopback, &host, dir, &Security::default(), std::future::pending()))?;
+        let running = host.clone();
+        let thread = std::thread::Builder::new()
+            .name("job".to_owned())
+            .spawn(move || running.job().map_or(Ok(()), |job| job.run()))?;
         let client = connect(&runtime, &format!("http://{address}"))?;
-        Ok(Session { client, runtime, local: Some((job, thread)) })
+        Ok(Session { client, runtime, local: Some((host, dir.clone(), thread)) })
     }
 
     /// Asks something.
@@ -149,7 +158,7 @@ impl Session {
         mut look: impl FnMut(&Generation, &GenerationsResponse) -> bool,
     ) -> Result<(), Failure> {
         loop {
-            if let Some((_, thread)) = &self.local
+            if let Some((_, _, thread)) = &self.local
                 && thread.is_finished()
             {
                 return self.close();
@@ -170,9 +179,9 @@ impl Session {
 
     /// Ends a job that ran in this process; what it did is durable.
     pub(super) fn close(&mut self) -> Result<(), Failure> {
-        let Some((job, thread)) = self.local.take() else { return Ok(()) };
-        job.scheduler().stop();
-        job.dir().forget_address();
+        let Some((host, dir, thread)) = self.local.take() else { return Ok(()) };
+        host.stop();
+        dir.forget_address();
         match thread.join() {
             Ok(result) => Ok(result?),
             Err(_) => Err(crate::error::JobError::Panicked.into()),

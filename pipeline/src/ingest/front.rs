@@ -9,6 +9,9 @@ use super::spool::Backlog;
 use crate::clock::SourceClock;
 use crate::config::Ingest;
 use crate::credentials::{Claims, Credentials, RedeemError, StoreAway};
+use crate::enrichment::Enrichment;
+use crate::mirror::Mirror;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,6 +59,8 @@ pub struct Front {
     rules: Rules,
     clock: SourceClock,
     system: System,
+    mirror: Option<Mirror>,
+    enrichment: Option<Arc<Enrichment>>,
     stopping: AtomicBool,
 }
 
@@ -79,8 +84,20 @@ impl Front {
             credentials,
             rules,
             clock,
+            mirror: None,
+            enrichment: None,
             stopping: AtomicBool::new(false),
         }
+    }
+
+    /// Requests that were accepted are copied there.
+    pub fn mirrored_to(self, mirror: Option<Mirror>) -> Self {
+        Front { mirror, ..self }
+    }
+
+    /// Events without a region get that of their address.
+    pub fn enriched_by(self, enrichment: Option<Arc<Enrichment>>) -> Self {
+        Front { enrichment, ..self }
     }
 
     /// Takes nothing in any more.
@@ -147,7 +164,7 @@ impl Front {
     pub(super) async fn judge_body(
         self: &Arc<Self>,
         source: &Source,
-        body: Vec<u8>,
+        body: Bytes,
         is_lines: bool,
     ) -> Result<Vec<Judged>, Rejected> {
         let (front, source) = (self.clone(), source.clone());
@@ -208,7 +225,7 @@ impl Front {
         now_ms: u64,
         redeem: &'a dyn Fn(&str) -> Result<Claims, RedeemError>,
     ) -> Judge<'a> {
-        Judge { rules: &self.rules, now_ms, redeem }
+        Judge { rules: &self.rules, now_ms, redeem, enrichment: self.enrichment.as_deref() }
     }
 
     /// Has what was judged taken in, by a deadline.
@@ -223,6 +240,11 @@ impl Front {
         let answer = Answer::of(judged, taken);
         self.meter.answered(&answer);
         Ok(answer)
+    }
+
+    /// Copies a request of which something was accepted, if it is to be copied.
+    pub(super) fn mirror(&self, content_type: &str, body: &Bytes) {
+        self.mirror.iter().for_each(|mirror| mirror.offer(content_type, body));
     }
 
     async fn put(&self, offers: Vec<Offer>, deadline: Instant) -> Result<Vec<Taken>, Rejected> {

@@ -16,7 +16,7 @@ pub(crate) fn events(
     now_ms: u64,
     redeem: &dyn Fn(&str) -> Result<Claims, RedeemError>,
 ) -> Result<(Answer, Vec<Offer>), String> {
-    let judge = Judge { rules: &Rules::default(), now_ms, redeem };
+    let judge = Judge { rules: &Rules::default(), now_ms, redeem, enrichment: None };
     let events = body::split(bytes, is_lines, MOST).map_err(|e| e.to_string())?;
     let judged: Result<Vec<Judged>, _> = events.into_iter().map(|event| judge.line(event)).collect();
     let judged = judged.map_err(|e| e.to_string())?;

@@ -3,12 +3,13 @@
 
 use super::intake::{Offer, identity_of};
 use crate::credentials::{Claims, RedeemError, StoreAway};
+use crate::enrichment::Enrichment;
 use std::net::IpAddr;
 use weir_operators::Rules;
 use weir_operators::clock::Clock;
 use weir_operators::collect::{Bound, Line, Refusal, in_time};
 use weir_proto::rpc::IngestEvent;
-use weir_proto::{DropReason, Dropped, StageId, ip_key};
+use weir_proto::{DropReason, Dropped, NewEvent, StageId, ip_key};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// Whoever sends events has a window of one time.
@@ -20,6 +21,8 @@ pub struct Judge<'a> {
     pub now_ms: u64,
     /// What a token says.
     pub redeem: &'a dyn Fn(&str) -> Result<Claims, RedeemError>,
+    /// Where events get the region of their address from, if they name none.
+    pub enrichment: Option<&'a Enrichment>,
 }
 
 /// What is to become of an event.
@@ -115,6 +118,9 @@ impl Judge<'_> {
         });
         match event {
             Ok(event) => {
+                let found = self.enrichment.filter(|_| event.region.is_empty());
+                let region = found.and_then(|enrichment| enrichment.region_of(event.ip));
+                let event = NewEvent { region: region.as_deref().unwrap_or(event.region), ..event };
                 let mut record = Vec::new();
                 event.encode(&mut record);
                 let identity = Some(identity_of(event.advertiser_id, event.guid));

@@ -16,6 +16,7 @@ mod intake;
 mod judge;
 pub mod limit;
 pub(crate) mod meter;
+mod open;
 mod recent;
 mod spool;
 #[cfg(test)]
@@ -26,4 +27,5 @@ pub use answer::{Answer, Became, EventAnswer, Rejected};
 pub use front::{Front, WayIn};
 pub use intake::{Intake, NotTaken, Offer, Taken, identity_of};
 pub use meter::{observe, status};
+pub use open::Ingest;
 pub use spool::{Backlog, Spool, SpoolOptions};

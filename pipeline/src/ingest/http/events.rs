@@ -9,6 +9,7 @@ use axum::http::HeaderMap;
 use axum::http::Request;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -38,11 +39,19 @@ async fn answer(front: &Arc<Front>, request: Request<Body>, begun: Instant) -> R
     let body = receive::body(front, &parts.headers, body, &mut room, deadline).await?;
     // The records that are made of it.
     front.grow(&mut room, body.len()).await?;
-    let judged = front.judge_body(&source, body, is_lines(&parts.headers)).await?;
-    front.take(judged, deadline).await
+    let (body, kind) = (Bytes::from(body), kind(&parts.headers));
+    let judged = front.judge_body(&source, body.clone(), is_lines(kind)).await?;
+    let answer = front.take(judged, deadline).await?;
+    if answer.counts()[0] > 0 {
+        front.mirror(kind, &body);
+    }
+    Ok(answer)
 }
 
-fn is_lines(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+fn kind(headers: &HeaderMap) -> &str {
+    headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default()
+}
+
+fn is_lines(kind: &str) -> bool {
     LINES.iter().any(|lines| kind.get(..lines.len()).is_some_and(|start| start.eq_ignore_ascii_case(lines)))
 }
