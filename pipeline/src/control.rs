@@ -1,6 +1,6 @@
 //! The control service of a job, over gRPC: where everything stands, and what becomes of generations.
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Role};
 use crate::error::JobError;
 use crate::generations::{Generation, Standing};
 use crate::host::Host;
@@ -9,6 +9,7 @@ use crate::job::{Job, Rewind};
 use crate::log::Log;
 use crate::rule_set::RuleSet;
 use crate::switches::service;
+use crate::tap::service::{self as service_of_taps, Rows};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -81,8 +82,32 @@ fn status_of_error(error: JobError) -> Status {
     }
 }
 
+/// Only operators see users as they are, and it is written down that they did.
+async fn tap(control: &JobControl, request: Request<rpc::TapRequest>) -> Result<Response<Rows>, Status> {
+    if request.get_ref().unmasked {
+        let is_operator = request.extensions().get().is_none_or(|c: &Caller| c.role == Role::Operator);
+        if !is_operator {
+            let text = "users are shown as they are to operators alone; leave `unmasked` off";
+            return Err(Status::permission_denied(text));
+        }
+        let written = Asked::new(
+            &request,
+            "tap_unmasked",
+            |r| json!({ "topic": r.topic, "from": r.from, "until": r.until, "where": r.r#where, "limit": r.limit }),
+        );
+        written.done(control, |_| Ok(()), |()| Value::Null).await?;
+    }
+    Ok(Response::new(service_of_taps::begin(&control.0, request.into_inner()).await?))
+}
+
 #[tonic::async_trait]
 impl Control for JobControl {
+    type TapStream = Rows;
+
+    async fn tap(&self, request: Request<rpc::TapRequest>) -> Result<Response<Rows>, Status> {
+        tap(self, request).await
+    }
+
     async fn status(&self, _: Request<rpc::StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         let job = self.host.job();
         let mut response = job.as_deref().map(status).unwrap_or_default();

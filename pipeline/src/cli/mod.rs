@@ -39,6 +39,7 @@ mod submit;
 mod switch;
 mod table;
 mod tap;
+mod tap_remote;
 mod token;
 
 use clap::{Parser, Subcommand};

@@ -4,20 +4,15 @@ use super::Failure;
 use super::output::{unwritten, written};
 use super::stop::Stop;
 use crate::data_dir::DataDir;
-use crate::generations::Registry;
-use crate::log::TopicReader;
 use crate::mask::{Mask, MaskError};
 use crate::tap::{
-    Cursor, Filter, Format, From, Personal, Printer, Resume, ResumeError, Row, TapError, Until, is_personal,
+    Format, From, Personal, Printer, Resume, ResumeError, TapError, Tapping, Until, Wanted, is_personal,
 };
 use clap::Args;
 use std::io::{BufWriter, IsTerminal, Write};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use weir_proto::Topic;
-
-const POLL: Duration = Duration::from_millis(200);
+use weir_proto::rpc::TapRequest;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -26,6 +21,7 @@ const POLL: Duration = Duration::from_millis(200);
   weir tap charges --until end --where 'advertiser_id == 36 && outcome == \"refused\"'
   weir tap dropped --until end | jq -r .reason | sort | uniq -c
   weir tap notices --follow --resume notices.position
+  weir tap dropped --control https://weir.example.com:9465 --limit 10
 
 A time means where its minute begins by the ticks of the topic, in UTC unless it names a zone. --where is an expression in CEL
 (https://cel.dev) over the fields of --format jsonl, and over those of `provenance`; a field that a
@@ -37,6 +33,9 @@ pub(super) struct TapArgs {
     /// The data directory of the job; it may be running.
     #[arg(long, default_value = "weir-data")]
     data_dir: PathBuf,
+    /// Ask the running job at this control address instead, which may be on another machine.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["data_dir", "resume"])]
+    control: Option<String>,
     /// Where to begin in each partition: `start` (the oldest record left), `end`, an offset or a time.
     #[arg(long, default_value = "start", value_name = "POSITION")]
     from: From,
@@ -84,57 +83,64 @@ fn topic(name: &str) -> Result<Topic, String> {
 }
 
 pub(super) fn tap(args: &TapArgs) -> Result<(), Failure> {
+    if let Some(address) = &args.control {
+        return super::tap_remote::tap(args, address);
+    }
     let dir = DataDir::open(&args.data_dir)?;
-    let filter = args.filter.as_ref().map(|source| Filter::new(args.topic, source)).transpose();
-    let filter = filter.map_err(Failure::usage)?;
     let stop = args.resume.is_some().then(Stop::catch).transpose()?;
-    let topic = args.topic.of(generation(args, &dir)?);
-    let reader = TopicReader::open(&dir.log(), topic)?;
+    let wanted = args.wanted();
+    let topic = wanted.topic_in(&dir).map_err(failure)?;
     let resume = args.resume.as_ref().map(|path| Resume::open(path, topic, &args.data_dir)).transpose();
-    let resume = resume.map_err(refused)?;
-    let cursors = cursors(args, dir.partitions(), &reader, resume.as_ref())?;
+    let resume = resume.map_err(|e| failure(e.into()))?;
     let personal = personal(&args.data_dir, args.unmasked, is_personal(args.topic))?;
-    let out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
-    let printer = written(Printer::new(format(args), args.topic, args.ticks, out))?;
-    let left = args.limit.unwrap_or(u64::MAX);
-    Tap { args, reader, cursors, filter, personal, printer, resume, stop, left }.run()
+    let tapping = Tapping::open(&dir, wanted, topic, personal, resume.as_ref()).map_err(failure)?;
+    Tap { tapping, printer: args.printer()?, resume, stop }.run()
 }
 
-/// The one asked for, or the one that makes the topic's records in the published line.
-fn generation(args: &TapArgs, dir: &DataDir) -> Result<u32, Failure> {
-    let registry = Registry::open(dir)?;
-    let known = registry.all().iter().any(|(g, _)| Some(g.id) == args.generation);
-    match args.generation {
-        Some(id) if !known => {
-            Err(Failure::usage(format!("there is no generation {id}: `weir generation list` shows them")))
+impl TapArgs {
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            topic: self.topic,
+            from: self.from,
+            until: self.until,
+            follow: self.follow,
+            limit: self.limit,
+            generation: self.generation,
+            partition: self.partition,
+            filter: self.filter.clone(),
+            ticks: self.ticks,
         }
-        Some(id) => Ok(id),
-        None => Ok(registry.writes(registry.published(), args.topic)),
     }
-}
 
-fn cursors(
-    args: &TapArgs,
-    partitions: u32,
-    reader: &TopicReader,
-    resume: Option<&Resume>,
-) -> Result<Vec<Cursor>, Failure> {
-    let wanted = match args.partition {
-        Some(p) if p >= partitions => {
-            return Err(Failure::usage(format!("there are {partitions} partitions, counted from 0")));
+    /// The same for a running job.
+    pub(super) fn request(&self) -> TapRequest {
+        TapRequest {
+            topic: self.topic.to_string(),
+            from: self.from.to_string(),
+            until: self.until.map_or(String::new(), |until| until.to_string()),
+            follow: self.follow,
+            limit: self.limit,
+            generation: self.generation.unwrap_or(0),
+            partition: self.partition,
+            r#where: self.filter.clone().unwrap_or_default(),
+            ticks: self.ticks,
+            unmasked: self.unmasked,
         }
-        Some(p) => p..p + 1,
-        None => 0..reader.partitions(),
-    };
-    // --limit alone ends where the topic ends, too.
-    let until = args.until.or((args.limit.is_some() && !args.follow).then_some(Until::End));
-    let mut cursors = Vec::new();
-    for partition in wanted {
-        let resume = resume.map(|r| r.next(partition, reader.offsets(partition))).transpose();
-        let resume = resume.map_err(refused)?.flatten();
-        cursors.push(Cursor::new(reader, partition, (args.from, until), resume)?);
     }
-    Ok(cursors)
+
+    /// Writes to stdout as asked.
+    pub(super) fn printer(&self) -> Result<Printer<impl Write>, Failure> {
+        let out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
+        written(Printer::new(self.format(), self.topic, self.ticks, out))
+    }
+
+    fn format(&self) -> Format {
+        match self.format {
+            Some(format) => format,
+            None if !self.json && std::io::stdout().is_terminal() => Format::Table,
+            None => Format::Jsonl,
+        }
+    }
 }
 
 /// How users and addresses are shown, where they are shown at all.
@@ -157,32 +163,18 @@ pub(super) fn personal(data_dir: &Path, unmasked: bool, shows_any: bool) -> Resu
     }
 }
 
-fn format(args: &TapArgs) -> Format {
-    match args.format {
-        Some(format) => format,
-        None if !args.json && std::io::stdout().is_terminal() => Format::Table,
-        None => Format::Jsonl,
-    }
-}
-
 /// A tap under way.
-struct Tap<'a, W: Write> {
-    args: &'a TapArgs,
-    reader: TopicReader,
-    cursors: Vec<Cursor>,
-    filter: Option<Filter>,
-    personal: Personal,
+struct Tap<W: Write> {
+    tapping: Tapping,
     printer: Printer<W>,
     resume: Option<Resume>,
     stop: Option<Stop>,
-    /// Records that may still be shown.
-    left: u64,
 }
 
-impl<W: Write> Tap<'_, W> {
+impl<W: Write> Tap<W> {
     fn run(mut self) -> Result<(), Failure> {
         loop {
-            for at in 0..self.cursors.len() {
+            for at in 0..self.tapping.partitions() {
                 while !self.is_over() && self.stretch(at).map_err(failure)? {
                     if self.resume.is_some() {
                         self.hand_over()?;
@@ -190,43 +182,28 @@ impl<W: Write> Tap<'_, W> {
                 }
             }
             self.hand_over()?;
-            let ends = self.args.until.is_some() || (self.args.limit.is_some() && !self.args.follow);
-            if ends || self.is_over() {
+            if self.tapping.ends() || self.is_over() {
                 return Ok(());
             }
-            std::thread::sleep(POLL);
-            self.reader.refresh()?;
+            self.tapping.refresh().map_err(failure)?;
         }
     }
 
     fn is_over(&self) -> bool {
-        self.left == 0 || self.stop.as_ref().is_some_and(Stop::is_asked_for)
+        self.tapping.is_full() || self.stop.as_ref().is_some_and(Stop::is_asked_for)
     }
 
     /// Shows the next records of a partition; whether there may be more of them.
     fn stretch(&mut self, at: usize) -> Result<bool, TapError> {
-        let Tap { args, reader, cursors, filter, personal, printer, left, .. } = self;
-        cursors[at].advance(reader, |found| {
-            if found.is_internal() && !args.ticks {
-                return Ok(ControlFlow::Continue(()));
-            }
-            let row = Row::new(args.topic, &found, personal);
-            if let Some(filter) = filter
-                && !filter.accepts(&row.value())?
-            {
-                return Ok(ControlFlow::Continue(()));
-            }
-            printer.print(&row).map_err(TapError::Output)?;
-            *left -= 1;
-            Ok(if *left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        })
+        let Tap { tapping, printer, .. } = self;
+        tapping.stretch(at, |row| printer.print(row).map_err(TapError::Output))
     }
 
     /// First the records, then the position behind them.
     fn hand_over(&mut self) -> Result<(), Failure> {
         written(self.printer.flush())?;
         if let Some(resume) = &mut self.resume {
-            resume.save(self.cursors.iter().map(|c| (c.partition(), c.position())))?;
+            resume.save(self.tapping.positions())?;
         }
         Ok(())
     }
@@ -235,14 +212,11 @@ impl<W: Write> Tap<'_, W> {
 fn failure(error: TapError) -> Failure {
     match error {
         TapError::Output(e) => unwritten(e),
-        TapError::Filter(e) => Failure::usage(e),
-        other => other.into(),
-    }
-}
-
-fn refused(error: ResumeError) -> Failure {
-    match error {
-        ResumeError::OtherTap { .. } | ResumeError::Damaged { .. } => Failure::usage(error),
+        TapError::Filter(_)
+        | TapError::NotThere(_)
+        | TapError::Resume(ResumeError::OtherTap { .. } | ResumeError::Damaged { .. }) => {
+            Failure::usage(error)
+        }
         other => other.into(),
     }
 }

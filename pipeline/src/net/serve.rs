@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tower_service::Service;
 
 /// How long to wait when there are no file descriptors left for another connection.
@@ -35,6 +36,8 @@ impl Listener {
         let server = Arc::new(Server { builder: builder(&limits), router, limits });
         let tls = tls.map(|certificates| (certificates, port));
         let graceful = GracefulShutdown::new();
+        // With it goes what is still open at the end.
+        let mut open = JoinSet::new();
         let mut stop = std::pin::pin!(stop);
         loop {
             let accepted = tokio::select! {
@@ -55,7 +58,8 @@ impl Listener {
                     let gauge = metrics::gauge!(super::CONNECTIONS, "port" => port.name());
                     gauge.set(connections.total() as f64);
                     let connections = connections.clone();
-                    tokio::spawn(async move {
+                    while open.try_join_next().is_some() {}
+                    open.spawn(async move {
                         server.connection(connection, tls).await;
                         gauge.set(connections.total() as f64);
                     });

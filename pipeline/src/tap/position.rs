@@ -9,6 +9,7 @@ use crate::log::TopicReader;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use std::fmt;
 use std::str::FromStr;
 use weir_proto::{Batch, Minute, Record};
 
@@ -37,6 +38,27 @@ pub enum Until {
     Offset(u64),
     /// Where a minute begins.
     Minute(Minute),
+}
+
+impl fmt::Display for From {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            From::Start => f.write_str("start"),
+            From::End => f.write_str("end"),
+            From::Offset(offset) => offset.fmt(f),
+            From::Minute(minute) => minute.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Until::End => f.write_str("end"),
+            Until::Offset(offset) => offset.fmt(f),
+            Until::Minute(minute) => minute.fmt(f),
+        }
+    }
 }
 
 /// A text that is no position.
@@ -117,6 +139,7 @@ mod tests {
         {
             assert_eq!(text.parse(), Ok(From::Minute(TEN_FIVE)), "{text}");
             assert_eq!(text.parse(), Ok(Until::Minute(TEN_FIVE)), "{text}");
+            assert_eq!(From::Minute(TEN_FIVE).to_string().parse(), Ok(From::Minute(TEN_FIVE)));
         }
         assert_eq!("1960-01-01T00:00Z".parse(), Ok(From::Minute(Minute(0))));
     }
