@@ -97,7 +97,7 @@ async fn tap(control: &JobControl, request: Request<rpc::TapRequest>) -> Result<
         );
         written.done(control, |_| Ok(()), |()| Value::Null).await?;
     }
-    Ok(Response::new(service_of_taps::begin(&control.0, request.into_inner()).await?))
+    Ok(Response::new(service_of_taps::begin(&control.job()?, request.into_inner()).await?))
 }
 
 #[tonic::async_trait]
@@ -299,3 +299,7 @@ fn status(job: &Job) -> StatusResponse {
     });
     StatusResponse { tasks: tasks.collect(), partitions: partitions.collect(), ingest: None }
 }
+
+#[cfg(test)]
+#[path = "control_tests.rs"]
+mod tests;
