@@ -91,6 +91,7 @@ fn a_wrong_file_is_refused_without_quoting_it() {
         (section("a", "weir_secret", &hash, ""), "the role of the token \"a\""),
         (section("a", "analyst", "weir_secret", ""), "sha256 of the token \"a\""),
         (section("weir secret", "analyst", &hash, ""), "letters, digits"),
+        (section("local", "analyst", &hash, ""), "whoever needs no token"),
         (section("a", "analyst", &hash, "expires = 2027-01-01\n"), "expires of the token \"a\""),
         (format!("{good}{}", section("b", "analyst", &hash, "")), "\"a\" and \"b\" are the same token"),
         (format!("{good}{good}"), "two tokens named \"a\""),

@@ -10,7 +10,7 @@
 //!
 //! The tokens themselves are never in it.
 
-use super::Role;
+use super::{Caller, Role};
 use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -129,6 +129,9 @@ fn entry(section: Section) -> Result<TokenEntry, String> {
 fn check_name(name: &str) -> Result<(), String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.@".contains(&b);
     match (1..=64).contains(&name.len()) && name.bytes().all(plain) {
+        true if name == Caller::local().name => {
+            Err("`local` is whoever needs no token; name this one otherwise".to_owned())
+        }
         true => Ok(()),
         false => Err("the name of a token is 1 to 64 letters, digits, `-`, `_`, `.` or `@`".to_owned()),
     }
