@@ -106,7 +106,7 @@ fn how_long_credentials_are_of_use() {
     );
     assert_eq!(
         refused("[credentials]\nmax_lifetime = '49h'\n"),
-        "weir.toml:2: `credentials.max_lifetime` (49h) and `time.allowed_lateness` (24h) are together longer than \
+        "weir.toml:2: `credentials.max_lifetime` (49h) and `time.allowed_lateness` (1d) are together longer than \
          `time.dedup_retention` (3d), so a credential that is used twice could be charged twice; set it to 2d or less."
     );
     assert!(refused("credentials.lifetime = '999ms'").contains("a duration from \"1s\" to \"3650d\""));

@@ -170,7 +170,8 @@ fn an_expired_one_still_says_where_it_leads() {
 fn what_cannot_be_issued_names_its_field() {
     let (_dir, credentials) = credentials();
     let long = "x".repeat(256);
-    let wrong: &[(&str, fn(&mut IssueRequest, &str))] = &[
+    type Change = fn(&mut IssueRequest, &str);
+    let wrong: &[(&str, Change)] = &[
         ("guid", |r, long| r.guid = long[..Claims::MAX_GUID + 1].to_owned()),
         ("guid", |r, _| r.guid = "burl:1:2".to_owned()),
         ("guid", |r, _| r.guid = "cpt/1".to_owned()),
