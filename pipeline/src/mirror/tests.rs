@@ -37,8 +37,7 @@ impl Endpoint {
                 reader.read_exact(&mut body).unwrap();
                 keeps.lock().unwrap().push((kind, String::from_utf8(body).unwrap()));
                 let says = *says.lock().unwrap();
-                let answer =
-                    format!("HTTP/1.1 {says} So\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                let answer = format!("HTTP/1.1 {says} So\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
                 reader.into_inner().write_all(answer.as_bytes()).unwrap();
             }
         });
