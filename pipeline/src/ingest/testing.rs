@@ -6,8 +6,10 @@ use super::spool::Backlog;
 use crate::clock::SourceClock;
 use crate::config::Ingest;
 use crate::credentials::{Credentials, KeyRing, Limits, key_path_in};
+use crate::net::Peer;
 use futures_util::future::BoxFuture;
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
@@ -132,4 +134,9 @@ pub(super) fn line(guid: &str) -> String {
     format!(
         r#"{{"guid":"{guid}","event_time_ms":{NOW},"kind":"click","user_id":"u1","ip":"192.0.2.7","ua":"Mozilla/5.0","ad_id":7,"campaign_id":100285,"advertiser_id":36,"bid_micros":540000,"billing":"cpc"}}"#
     )
+}
+
+/// Who is at the other end of a connection.
+pub(super) fn peer(address: &str) -> Peer {
+    Peer { address: (address.parse::<IpAddr>().unwrap(), 4711).into(), certificate: None }
 }
