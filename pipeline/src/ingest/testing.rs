@@ -10,8 +10,9 @@ use crate::net::Peer;
 use futures_util::future::BoxFuture;
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tempfile::TempDir;
 use weir_operators::Rules;
 use weir_proto::rpc::IssueRequest;
@@ -26,11 +27,15 @@ pub(super) struct Kept {
     known: Mutex<HashSet<u128>>,
     pub refuses: Mutex<Option<NotTaken>>,
     pub backlog: Mutex<Backlog>,
+    pub hangs: AtomicBool,
 }
 
 impl WayIn for Arc<Kept> {
     fn put(&self, offers: Vec<Offer>) -> BoxFuture<'_, Result<Vec<Taken>, NotTaken>> {
         Box::pin(async move {
+            while self.hangs.load(Ordering::Acquire) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             if let Some(error) = self.refuses.lock().unwrap().clone() {
                 return Err(error);
             }

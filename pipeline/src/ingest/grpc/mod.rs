@@ -151,7 +151,7 @@ async fn take(
     // The message, and the records that are made of it.
     front.grow(&mut room, 2 * request.encoded_len()).await?;
     let judged = front.judge_messages(source, request.events).await?;
-    front.take(judged, deadline).await
+    front.take(judged, room, deadline).await
 }
 
 fn result(event: EventAnswer) -> EventResult {

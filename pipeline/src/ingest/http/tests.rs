@@ -294,3 +294,16 @@ async fn an_answer_of_a_real_spool_is_on_disk() {
     drop(front);
     thread.join();
 }
+
+#[tokio::test]
+async fn memory_is_held_for_whoever_has_gone_away() {
+    let bench = bench();
+    bench.kept.hangs.store(true, std::sync::atomic::Ordering::Release);
+    let asked = tokio::time::timeout(Duration::from_millis(100), send(&bench, line("a"))).await;
+    assert!(asked.is_err() && bench.front.memory.used_bytes() > 0);
+    bench.kept.hangs.store(false, std::sync::atomic::Ordering::Release);
+    while bench.front.memory.used_bytes() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(bench.on_disk(), ["click a"]);
+}
