@@ -4,8 +4,8 @@ use super::{Auth, Caller, Need, need_of};
 use crate::net::{Peer, is_grpc};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::{AUTHORIZATION, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 
@@ -68,7 +68,9 @@ impl No {
 }
 
 async fn check(State(auth): State<Auth>, mut request: Request, next: Next) -> Response {
-    let need = need_of(request.uri().path());
+    // A browser that asks whether it may send has no token with it, and gets nothing but the answer.
+    let is_preflight = request.method() == Method::OPTIONS && request.headers().contains_key(ORIGIN);
+    let need = if is_preflight { Need::Nothing } else { need_of(request.uri().path()) };
     let admitted = auth.admit(need, request.headers(), request.extensions().get());
     // Nobody behind this has use for it, so nobody can give it away.
     request.headers_mut().remove(AUTHORIZATION);

@@ -55,7 +55,7 @@ pub struct Front {
     pub(super) memory: Memory,
     pub(super) access: Access,
     pub(super) meter: Meter,
-    way_in: Box<dyn WayIn>,
+    way_in: Arc<dyn WayIn>,
     rules: Rules,
     clock: SourceClock,
     system: System,
@@ -79,7 +79,7 @@ impl Front {
             access: Access::new(&options),
             system: System::new(marks),
             meter: Meter::default(),
-            way_in: Box::new(way_in),
+            way_in: Arc::new(way_in),
             options,
             credentials,
             rules,
@@ -228,15 +228,20 @@ impl Front {
         Judge { rules: &self.rules, now_ms, redeem, enrichment: self.enrichment.as_deref() }
     }
 
-    /// Has what was judged taken in, by a deadline.
-    pub(super) async fn take(&self, mut judged: Vec<Judged>, deadline: Instant) -> Result<Answer, Rejected> {
+    /// Has what was judged taken in, by a deadline. Its memory is held until it is on disk.
+    pub(super) async fn take(
+        &self,
+        mut judged: Vec<Judged>,
+        room: Room,
+        deadline: Instant,
+    ) -> Result<Answer, Rejected> {
         let empty = || Offer { identity: None, record: Vec::new() };
         let offers: Vec<Offer> = judged
             .iter_mut()
             .filter_map(|judged| judged.offer.as_mut())
             .map(|offer| std::mem::replace(offer, empty()))
             .collect();
-        let taken = if offers.is_empty() { Vec::new() } else { self.put(offers, deadline).await? };
+        let taken = if offers.is_empty() { Vec::new() } else { self.put(offers, room, deadline).await? };
         let answer = Answer::of(judged, taken);
         self.meter.answered(&answer);
         Ok(answer)
@@ -247,15 +252,21 @@ impl Front {
         self.mirror.iter().for_each(|mirror| mirror.offer(content_type, body));
     }
 
-    async fn put(&self, offers: Vec<Offer>, deadline: Instant) -> Result<Vec<Taken>, Rejected> {
-        let begun = Instant::now();
-        let put = tokio::time::timeout_at(deadline.into(), self.way_in.put(offers)).await;
+    async fn put(&self, offers: Vec<Offer>, room: Room, deadline: Instant) -> Result<Vec<Taken>, Rejected> {
+        let (begun, way_in) = (Instant::now(), self.way_in.clone());
+        // Whoever asked may go away, and what he has offered is still there.
+        let put = tokio::spawn(async move {
+            let taken = way_in.put(offers).await;
+            drop(room);
+            taken
+        });
+        let put = tokio::time::timeout_at(deadline.into(), put).await;
         self.meter.acknowledged(begun.elapsed());
         let slow = |_| Rejected::Overloaded {
             why: "the disk did not acknowledge it in time".to_owned(),
             retry_after: RETRY_AFTER,
         };
-        Ok(put.map_err(slow)??)
+        Ok(put.map_err(slow)?.map_err(|_| Rejected::Stopping)??)
     }
 }
 

@@ -6,10 +6,13 @@ use super::spool::Backlog;
 use crate::clock::SourceClock;
 use crate::config::Ingest;
 use crate::credentials::{Credentials, KeyRing, Limits, key_path_in};
+use crate::net::Peer;
 use futures_util::future::BoxFuture;
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tempfile::TempDir;
 use weir_operators::Rules;
 use weir_proto::rpc::IssueRequest;
@@ -24,11 +27,15 @@ pub(super) struct Kept {
     known: Mutex<HashSet<u128>>,
     pub refuses: Mutex<Option<NotTaken>>,
     pub backlog: Mutex<Backlog>,
+    pub hangs: AtomicBool,
 }
 
 impl WayIn for Arc<Kept> {
     fn put(&self, offers: Vec<Offer>) -> BoxFuture<'_, Result<Vec<Taken>, NotTaken>> {
         Box::pin(async move {
+            while self.hangs.load(Ordering::Acquire) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             if let Some(error) = self.refuses.lock().unwrap().clone() {
                 return Err(error);
             }
@@ -132,4 +139,9 @@ pub(super) fn line(guid: &str) -> String {
     format!(
         r#"{{"guid":"{guid}","event_time_ms":{NOW},"kind":"click","user_id":"u1","ip":"192.0.2.7","ua":"Mozilla/5.0","ad_id":7,"campaign_id":100285,"advertiser_id":36,"bid_micros":540000,"billing":"cpc"}}"#
     )
+}
+
+/// Who is at the other end of a connection.
+pub(super) fn peer(address: &str) -> Peer {
+    Peer { address: (address.parse::<IpAddr>().unwrap(), 4711).into(), certificate: None }
 }

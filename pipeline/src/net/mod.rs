@@ -15,6 +15,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use deadline::grpc_timeout;
 pub(crate) use request::is_grpc;
 pub use tls::{Certificates, TlsError};
 

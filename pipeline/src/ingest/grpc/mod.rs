@@ -12,6 +12,7 @@ use crate::ingest::front::Front;
 use crate::ingest::http::source;
 use crate::ingest::intake::Taken;
 use crate::ingest::limit::Source;
+use crate::net::grpc_timeout;
 use futures_util::{Stream, StreamExt};
 use prost::Message;
 use std::pin::Pin;
@@ -61,7 +62,8 @@ impl Collector for CollectorService {
         let begun = Instant::now();
         let source = self.source(&request);
         let limit = self.0.options.request_timeout;
-        let deadline = begun + deadline(request.metadata()).map_or(limit, |asked| asked.min(limit));
+        let deadline =
+            begun + grpc_timeout(request.metadata().as_ref()).map_or(limit, |asked| asked.min(limit));
         let answered = batch(self.0.clone(), source, request.into_inner(), deadline).await;
         self.0.meter.took("collect", begun.elapsed());
         answered.map(Response::new)
@@ -74,7 +76,7 @@ impl Collector for CollectorService {
         request: Request<Streaming<CollectRequest>>,
     ) -> Result<Response<Self::CollectStreamStream>, Status> {
         let (front, source) = (self.0.clone(), self.source(&request));
-        let ends = Instant::now() + deadline(request.metadata()).unwrap_or(FOREVER);
+        let ends = Instant::now() + grpc_timeout(request.metadata().as_ref()).unwrap_or(FOREVER);
         let answers = request.into_inner().map(move |received| {
             let (front, source) = (front.clone(), source.clone());
             async move {
@@ -149,7 +151,7 @@ async fn take(
     // The message, and the records that are made of it.
     front.grow(&mut room, 2 * request.encoded_len()).await?;
     let judged = front.judge_messages(source, request.events).await?;
-    front.take(judged, deadline).await
+    front.take(judged, room, deadline).await
 }
 
 fn result(event: EventAnswer) -> EventResult {
@@ -179,23 +181,4 @@ fn status(rejected: &Rejected) -> Status {
     let mut metadata = MetadataMap::new();
     metadata.insert("retry-after", MetadataValue::from(seconds(after)));
     Status::with_error_details_and_metadata(code, rejected.to_string(), details, metadata)
-}
-
-/// How long the caller waits, as `grpc-timeout` says it.
-fn deadline(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
-        return None;
-    }
-    let count = digits.parse().ok()?;
-    match unit {
-        "H" => Some(Duration::from_secs(count * 3600)),
-        "M" => Some(Duration::from_secs(count * 60)),
-        "S" => Some(Duration::from_secs(count)),
-        "m" => Some(Duration::from_millis(count)),
-        "u" => Some(Duration::from_micros(count)),
-        "n" => Some(Duration::from_nanos(count)),
-        _ => None,
-    }
 }

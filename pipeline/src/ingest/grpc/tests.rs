@@ -130,18 +130,3 @@ async fn it_tells_of_its_health() {
     let answer = client.check(HealthCheckRequest { service }).await.unwrap().into_inner();
     assert_eq!(answer.status, 1);
 }
-
-#[test]
-fn deadlines_are_read_as_they_are_written() {
-    let of = |text: &str| {
-        let mut metadata = MetadataMap::new();
-        metadata.insert("grpc-timeout", text.parse().unwrap());
-        deadline(&metadata)
-    };
-    assert_eq!(of("10S"), Some(Duration::from_secs(10)));
-    assert_eq!(of("250m"), Some(Duration::from_millis(250)));
-    assert_eq!(of("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
-    for wrong in ["", "S", "1", "-1S", "123456789S", "1x"] {
-        assert_eq!(of(wrong), None, "{wrong}");
-    }
-}

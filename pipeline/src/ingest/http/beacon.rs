@@ -143,7 +143,8 @@ impl<'a> Beacon<'a> {
         let judged = match judged.verdict {
             // A test: its sender has done nothing wrong, and it is to be seen.
             Err(refusal) if refusal.reason == DropReason::NotABill => {
-                Judged::dropped(refusal, self.query().as_bytes())
+                let Notice { price, bid, imp, .. } = &notice;
+                Judged::dropped(refusal, format!("price={price}&bid={bid}&imp={imp}").as_bytes())
             }
             verdict => Judged { verdict, ..judged },
         };
@@ -213,7 +214,7 @@ impl<'a> Beacon<'a> {
         self.front.access.admit(&self.source, 1)?;
         let mut room = self.front.memory.room();
         self.front.grow(&mut room, BYTES).await?;
-        let mut answer = self.front.take(vec![judged], Instant::now() + PATIENCE).await?;
+        let mut answer = self.front.take(vec![judged], room, Instant::now() + PATIENCE).await?;
         answer.events.pop().map(|event| event.became).ok_or(Rejected::Stopping)
     }
 

@@ -41,7 +41,7 @@ async fn answer(front: &Arc<Front>, request: Request<Body>, begun: Instant) -> R
     front.grow(&mut room, body.len()).await?;
     let (body, kind) = (Bytes::from(body), kind(&parts.headers));
     let judged = front.judge_body(&source, body.clone(), is_lines(kind)).await?;
-    let answer = front.take(judged, deadline).await?;
+    let answer = front.take(judged, room, deadline).await?;
     if answer.counts()[0] > 0 {
         front.mirror(kind, &body);
     }

@@ -1,26 +1,19 @@
 //! Who sends a request: who is at the other end of the connection, and behind trusted proxies, whom they name.
 
+use crate::auth::Caller;
 use crate::config::Network;
 use crate::ingest::limit::Source;
+use crate::net::Peer;
 use axum::http::{Extensions, HeaderMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
-/// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
-
-/// Who a bearer token stands for.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// His name.
-    pub name: std::sync::Arc<str>,
-}
-
-/// The source of a request.
+/// The source of a request. Where nobody needs a token, nobody is told apart by one.
 pub(in crate::ingest) fn source(extensions: &Extensions, headers: &HeaderMap, trusted: &[Network]) -> Source {
     // Whoever looks after the connection says who it is; without that it is nobody in particular.
-    let peer = extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
-    let client = extensions.get::<Caller>().map(|caller| caller.name.clone());
+    let peer = extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address.ip());
+    let client = extensions.get::<Caller>().filter(|caller| caller.name != Caller::local().name);
+    let client = client.map(|caller| Arc::from(caller.name.as_str()));
     Source { client, address: address(peer.to_canonical(), headers, trusted) }
 }
 
@@ -56,7 +49,9 @@ mod tests {
     fn of(peer: &str, forwarded: &[&str]) -> String {
         let trusted = ["10.0.0.0/8", "fd00::/8"].map(|n| Network(n.parse().unwrap()));
         let mut headers = HeaderMap::new();
-        forwarded.iter().for_each(|line| drop(headers.append("x-forwarded-for", line.parse().unwrap())));
+        for line in forwarded {
+            headers.append("x-forwarded-for", line.parse().unwrap());
+        }
         address(peer.parse().unwrap(), &headers, &trusted).to_string()
     }
 

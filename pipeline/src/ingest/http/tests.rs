@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Ingest;
-use crate::ingest::testing::{Bench, NOW, line};
+use crate::ingest::testing::{Bench, NOW, line, peer};
 use crate::ingest::{Intake, NotTaken, Spool, SpoolOptions};
 use axum::body::Body;
 use axum::http::{Request, Response};
@@ -84,7 +84,7 @@ async fn what_is_refused_names_its_field() {
         (change(&NOW.to_string(), &(NOW - 90_000_000).to_string()), "too_late", "event_time_ms"),
         (change("\"click\"", "\"lurl\""), "not_a_bill", "kind"),
         (change("{\"guid\"", &deep), "malformed", ""),
-        (line("a")[..50].to_owned(), "malformed", "event_time_ms"),
+        (line("a")[..50].to_owned(), "malformed", "kind"),
     ];
     for (body, code, field) in &cases {
         let (status, json) = send(&bench, body.clone()).await;
@@ -145,11 +145,11 @@ async fn bodies_may_be_packed() {
     assert_eq!(bench.on_disk(), ["click a", "click b"]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_body_that_comes_too_slowly_is_not_waited_for() {
-    let bench = bench();
+    let bench = Bench::new(Ingest { request_timeout: Duration::from_millis(100), ..Ingest::default() });
     let drops = futures_util::stream::unfold(0, |n| async move {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
         Some((Ok::<_, std::io::Error>("["), n + 1))
     });
     let (status, json) = send(&bench, Body::from_stream(drops)).await;
@@ -166,7 +166,7 @@ async fn who_sends_more_than_he_may_is_told_when_to_try_again() {
     let bench = Bench::new(Ingest { address_events_s: 2, burst_s: 2, ..Ingest::default() });
     let from = |address: &str| {
         let mut request = post(vec![line("a"); 3].join("\n"));
-        request.extensions_mut().insert(sender::Peer(format!("{address}:1").parse().unwrap()));
+        request.extensions_mut().insert(peer(address));
         request
     };
     assert_eq!(ask(&bench, from("192.0.2.1")).await.0, 200);
@@ -174,7 +174,7 @@ async fn who_sends_more_than_he_may_is_told_when_to_try_again() {
     assert_eq!((status, json["error"]["code"].as_str(), retry_after(&headers)), (429, Some("limited"), 1));
     assert_eq!(ask(&bench, from("192.0.2.2")).await.0, 200, "others go on");
     let mut five = post(vec![line("a"); 5].join("\n"));
-    five.extensions_mut().insert(sender::Peer("192.0.2.3:1".parse().unwrap()));
+    five.extensions_mut().insert(peer("192.0.2.3"));
     assert_eq!(ask(&bench, five).await.0, 413, "so many never fit");
 }
 
@@ -207,7 +207,7 @@ async fn a_spool_that_takes_nothing_is_told() {
     assert_eq!(send(&bench, line("a")).await.1["error"]["code"], "stopping");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn memory_is_bounded() {
     let bench = Bench::new(Ingest { memory_mb: 1, max_request_kb: 1024, ..Ingest::default() });
     let mut held = bench.front.memory.room();
@@ -293,4 +293,17 @@ async fn an_answer_of_a_real_spool_is_on_disk() {
     assert_eq!((spool.watermark(), front.backlog().records), (2, 2));
     drop(front);
     thread.join();
+}
+
+#[tokio::test]
+async fn memory_is_held_for_whoever_has_gone_away() {
+    let bench = bench();
+    bench.kept.hangs.store(true, std::sync::atomic::Ordering::Release);
+    let asked = tokio::time::timeout(Duration::from_millis(100), send(&bench, line("a"))).await;
+    assert!(asked.is_err() && bench.front.memory.used_bytes() > 0);
+    bench.kept.hangs.store(false, std::sync::atomic::Ordering::Release);
+    while bench.front.memory.used_bytes() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(bench.on_disk(), ["click a"]);
 }

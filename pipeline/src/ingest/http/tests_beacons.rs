@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::Ingest;
 use crate::ingest::NotTaken;
-use crate::ingest::testing::{Bench, NOW};
+use crate::ingest::testing::{Bench, NOW, peer};
 use axum::body::Body;
 use axum::http::{HeaderMap, Request};
 use std::time::Duration;
@@ -19,7 +19,7 @@ async fn ask(bench: &Bench, request: Request<Body>) -> (u16, HeaderMap, Vec<u8>)
 
 fn get(uri: &str) -> Request<Body> {
     let mut request = Request::get(uri).header("user-agent", "Mozilla/5.0").body(Body::empty()).unwrap();
-    request.extensions_mut().insert(sender::Peer("192.0.2.7:4711".parse().unwrap()));
+    request.extensions_mut().insert(peer("192.0.2.7"));
     request
 }
 
@@ -241,7 +241,7 @@ async fn whoever_is_not_named_is_told_apart_by_address_and_agent() {
     assert_eq!(users[0].1, "198.51.100.1");
     assert!(users[0].0.starts_with("anon-") && users[0].0 != users[2].0 && users[0].0 != users[3].0);
     let mut spoofed = get(&format!("/c?t={}", bench.token_for("e", "cpc", "")));
-    spoofed.extensions_mut().insert(sender::Peer("203.0.113.5:1".parse().unwrap()));
+    spoofed.extensions_mut().insert(peer("203.0.113.5"));
     spoofed.headers_mut().insert("x-forwarded-for", "198.51.100.1".parse().unwrap());
     ask(&bench, spoofed).await;
     assert_eq!(bench.last(|e| e.ip().to_string()), "203.0.113.5");
