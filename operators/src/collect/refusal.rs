@@ -72,7 +72,8 @@ fn key_before(line: &[u8], offset: usize) -> Option<&'static str> {
     let mut before = &line[..offset.min(line.len())];
     while let Some(colon) = memchr::memrchr(b':', before) {
         before = before[..colon].trim_ascii_end();
-        if let Some(key) = before.strip_suffix(b"\"") {
+        // A quote behind a backslash is part of a text.
+        if let Some(key) = before.strip_suffix(b"\"").filter(|key| !key.ends_with(b"\\")) {
             return known(&key[memchr::memrchr(b'"', key)? + 1..]);
         }
     }
