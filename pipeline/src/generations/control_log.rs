@@ -138,13 +138,13 @@ mod tests {
         let log = ControlLog::new(dir.path().join("control.log"));
         let (one, two) = (Entry::Dropped { generation: 2 }, Entry::Promoted { generation: 3, at: Minute(7) });
         log.append(&one).unwrap();
-        let mut text = std::fs::read(&log.0.path()).unwrap();
+        let mut text = std::fs::read(log.0.path()).unwrap();
         text.extend_from_slice(b"{\"crc32c\": 1, \"ent");
         std::fs::write(log.0.path(), &text).unwrap();
         assert_eq!(log.read().unwrap().0, std::slice::from_ref(&one));
         log.append(&two).unwrap();
         assert_eq!(log.read().unwrap().0, [one, two]);
-        let text = std::fs::read(&log.0.path()).unwrap();
+        let text = std::fs::read(log.0.path()).unwrap();
         for bit in 0..8 * text.len() {
             let mut damaged = text.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);

@@ -105,7 +105,7 @@ fn router() -> axum::Router {
         .route("/healthz", get(|| async { "ok" }))
         .route("/metrics", get(who))
         .route("/v1/events", post(|body: Bytes| async move { format!("{} bytes", body.len()) }))
-        .route("/slow", get(|| std::future::pending::<&'static str>()))
+        .route("/slow", get(std::future::pending::<&'static str>))
 }
 
 /// Sends a request and reads the answer to the end of the connection.
