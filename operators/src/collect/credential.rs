@@ -22,6 +22,9 @@ pub struct Bound<'a> {
     pub slot: &'a str,
 }
 
+/// The multiplier of one impression.
+const ONCE: Nanos = Nanos(Nanos::PER_UNIT);
+
 impl<'a> Line<'a> {
     /// Puts what a credential says into the fields that it stands for. Who carries one cannot say otherwise.
     pub fn bind(self, bound: &Bound<'a>) -> Result<Self, Refusal> {
@@ -60,13 +63,19 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// A notice that carries a credential is the one paid impression of it, at no more than its price: whoever saw
-    /// the token could otherwise make up auctions.
+    /// A notice that carries a credential is the one paid impression of it, once and at no more than its price: whoever
+    /// saw the token could otherwise make up auctions.
     fn notice_within(&self, bound: &Bound<'_>) -> Result<u64, Refusal> {
         if bound.billing != Billing::Cpm {
             let message =
                 format!("the credential is for {}: only cpm is billed by notices", bound.billing.name());
             return Err(wrong("credential", message));
+        }
+        let times = self.auction_multiplier.as_deref().and_then(|times| times.parse::<Nanos>().ok());
+        if times.is_some_and(|times| times > ONCE) {
+            let message = "auction_multiplier is more than 1: a credential pays for one impression. Send the notice as \
+                           an event, without a credential";
+            return Err(wrong("auction_multiplier", message.to_owned()));
         }
         let price = self.auction_price.as_deref().and_then(|price| price.parse::<Nanos>().ok());
         let is_within = price.is_some_and(|price| price <= Nanos::from_micros(bound.bid_micros));

@@ -128,7 +128,8 @@ fn origin(line: Option<&Line>) -> String {
     let Some(line) = line else { return row("line", "it is not known where the line stood") };
     let path = line.path.as_ref().map_or("a file".to_owned(), |p| clean(&p.display().to_string()));
     let length = line.bytes.map_or(String::new(), |n| format!(", {n} bytes"));
-    let mut out = row("line", &format!("{path}, byte {}{length}", line.byte));
+    let unit = if line.is_spooled { "record" } else { "byte" };
+    let mut out = row("line", &format!("{path}, {unit} {}{length}", line.byte));
     if let Some(said) = line.problem.as_ref().or(line.text.as_ref().filter(|t| !t.ends_with("masked>"))) {
         out += &row("", &clean(said));
     }

@@ -65,8 +65,10 @@ pub struct Unread {
 pub struct Line {
     /// The file: where it is now, or where it was last seen.
     pub path: Option<PathBuf>,
-    /// The line's first byte.
+    /// The line's first byte; of what came in over the network, its record in the spool.
     pub byte: u64,
+    /// Whether it came in over the network: the path is then that of the spool.
+    pub is_spooled: bool,
     /// Its length, if the file is still there.
     pub bytes: Option<usize>,
     /// The line itself, or how long it is if it may not be shown.

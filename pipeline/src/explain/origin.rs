@@ -20,14 +20,15 @@ impl Explainer {
         let store = Store::open_read_only(&path, &self.stores)?;
         let Some((id, byte)) = place_on_tape(&store, position)? else { return Ok(None) };
         let state = CollectState::load(&store)?;
-        let mut line = Line { path: None, byte, bytes: None, text: None, problem: None };
+        let is_spooled = id == SPOOL;
+        let mut line = Line { path: None, byte, is_spooled, bytes: None, text: None, problem: None };
         let Some(known) = state.files.iter().find(|f| f.id == id) else {
             line.problem = Some("the file is gone, and its name was forgotten".to_owned());
             return Ok(Some(line));
         };
         line.path = Some(known.path.clone());
-        if id == SPOOL {
-            line.problem = Some("it came in over the network, as this record of the spool".to_owned());
+        if is_spooled {
+            line.problem = Some("it came in over the network, and went through this spool".to_owned());
             return Ok(Some(line));
         }
         match open(known).and_then(|(path, file)| Some((path, read(&file, byte)?))) {

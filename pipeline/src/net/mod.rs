@@ -34,6 +34,9 @@ pub(crate) const REFUSED: &str = "weir_connections_refused_total";
 /// What operators ask for may open stores, or wait until a command is decided.
 const OPERATION: Duration = Duration::from_secs(600);
 
+/// Requests at a time on a connection that sends events.
+const STREAMS: u32 = 16;
+
 /// Who has sent a request; in the extensions of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -129,8 +132,11 @@ impl Security {
     /// A listener for a port.
     pub fn listener(&self, port: Port, listener: TcpListener) -> Listener {
         let Security { tls, auth, mut limits } = self.clone();
-        if port == Port::Control {
-            limits.request = OPERATION;
+        match port {
+            Port::Control => limits.request = OPERATION,
+            // Each of them may hold a message that is being read.
+            Port::Grpc => limits.streams = STREAMS,
+            Port::Metrics | Port::Http => {}
         }
         Listener { port, listener, tls, auth, limits }
     }

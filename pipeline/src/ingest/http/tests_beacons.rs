@@ -205,6 +205,7 @@ async fn a_notice_bills_at_most_what_its_credential_says_and_once() {
         ("bid=b1", "price"),
         ("price=0.1", "bid"),
         ("bid=b1&price=0.1&mult=x", "mult"),
+        ("bid=b1&price=0.1&mult=1.5", "mult"),
         ("bid=b1&price=$%7BAUCTION_PRICE%7D", "price"),
     ] {
         let (status, _, body) = fetch(&bench, &win(more)).await;

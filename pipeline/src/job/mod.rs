@@ -1,4 +1,10 @@
-//! A job: the flow opened in a data directory, and run.
+//! A job: the flow opened in a data directory. How it runs and stops is in `run`, how other generations are begun
+//! beside the published one in `begin`.
+
+mod begin;
+mod run;
+
+pub use begin::Rewind;
 
 use crate::clock::SourceClock;
 use crate::commands::{Bell, Commands, Originals};
@@ -6,8 +12,8 @@ use crate::config::{self, Deliver};
 use crate::data_dir::{DataDir, DataDirLock};
 use crate::deliver::{self, Deliveries};
 use crate::error::JobError;
-use crate::fleet::{Fleet, in_parallel};
-use crate::generations::{Cuts, Entry, Generation, Promotion, Registry, check_settled};
+use crate::fleet::Fleet;
+use crate::generations::{Entry, Generation, Promotion, Registry, check_settled};
 use crate::ingest::{Spool, SpoolOptions};
 use crate::ledger::Ledger;
 use crate::log::{EmbeddedLog, LogOptions};
@@ -24,17 +30,12 @@ use crate::switches::{Attached, Name, Switches};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 use weir_operators::Rules;
 use weir_proto::{Minute, StageId, TaskId, rpc};
 use weir_state::{Retention, Store};
 
 /// Block cache of all stores together, in bytes.
 const BLOCK_CACHE: usize = 32 << 20;
-/// How often it is looked whether the outputs of the last turns are durable when the job stops.
-const SETTLING: Duration = Duration::from_millis(1);
-/// How often it is looked whether a promotion can go on.
-const CONDUCT: Duration = Duration::from_millis(20);
 
 /// What a job needs to know.
 pub struct JobOptions {
@@ -96,21 +97,6 @@ impl JobOptions {
             switches: Arc::default(),
         })
     }
-}
-
-/// A new generation, as it is asked for.
-#[derive(Clone, Debug)]
-pub struct Rewind {
-    /// The minute of the cut to begin from.
-    pub to: Minute,
-    /// The first stage to run anew.
-    pub from: StageId,
-    /// Other rules.
-    pub rules: Option<RuleSet>,
-    /// Whether nothing is taken in until it is promoted or dropped.
-    pub pause: bool,
-    /// Why.
-    pub reason: String,
 }
 
 /// A job that is open in this process.
@@ -264,159 +250,6 @@ impl Job {
             _attached: attached,
             _lock: lock,
         })
-    }
-
-    /// Runs until stopped, or until a finite input is charged, refused or dropped to its end.
-    pub fn run(&self) -> Result<(), JobError> {
-        let (scheduler, bell) = (Arc::downgrade(&self.scheduler), self.commands.bell.clone());
-        self.log.on_durable(move || {
-            bell.ring();
-            if let Some(scheduler) = scheduler.upgrade() {
-                scheduler.wake();
-            }
-        });
-        self.spool.iter().for_each(|spool| self.wake_by(spool));
-        let mut failure = None;
-        let result = std::thread::scope(|scope| {
-            let conductor = scope.spawn(|| self.conduct());
-            let ledger = self.ledger.as_ref().map(|ledger| scope.spawn(|| ledger.run()));
-            let result = self.scheduler.run(self.threads, || {
-                if ledger.as_ref().is_some_and(|ledger| ledger.is_finished()) {
-                    // It does not end by itself: what it says is asked for below.
-                    self.scheduler.stop();
-                }
-                failure = self.log.failure().or_else(|| self.spool.as_ref()?.fatal());
-                if failure.is_some() {
-                    self.scheduler.stop();
-                }
-                if self.accounts.loaded.load(Ordering::Acquire) {
-                    self.promotion.collect.open.store(true, Ordering::Release);
-                }
-                self.promotion.collect.ended.load(Ordering::Acquire)
-                    && self.registry.unsettled().is_empty()
-                    && self.is_in_ledger()
-            });
-            self.ledger.iter().for_each(|ledger| ledger.stop());
-            let written = ledger.map_or(Ok(Ok(())), |ledger| ledger.join());
-            let conducted = conductor.join().map_err(|_| JobError::Panicked)?;
-            result.and(conducted).and(written.map_err(|_| JobError::Panicked)?)
-        });
-        match failure {
-            Some(error) => Err(error.into()),
-            None => result.and_then(|()| self.settle()).and_then(|()| self.flush()),
-        }
-    }
-
-    /// What ingest accepts is taken in at once.
-    fn wake_by(&self, spool: &Spool) {
-        let scheduler = Arc::downgrade(&self.scheduler);
-        spool.tell_collect(move || {
-            if let Some(scheduler) = scheduler.upgrade() {
-                scheduler.wake();
-            }
-        });
-    }
-
-    /// Whether a finite input, carried through to its end, is in the ledger database as a whole, or nobody wants
-    /// it to be. The tasks must be idle before the ledger is asked, or more might come behind the answer.
-    fn is_in_ledger(&self) -> bool {
-        let is_there = |ledger: &Arc<Ledger>| self.scheduler.are_idle(|_| true) && !ledger.is_owed_to();
-        self.ledger.as_ref().is_none_or(is_there)
-    }
-
-    /// Carries promotions on until the job stops.
-    fn conduct(&self) -> Result<(), JobError> {
-        while !self.scheduler.is_stopped() {
-            if let Err(error) = self.promotion.advance()
-                && !self.scheduler.is_stopped()
-            {
-                self.scheduler.stop();
-                return Err(error);
-            }
-            std::thread::sleep(CONDUCT);
-        }
-        Ok(())
-    }
-
-    /// Commits the last turns once their outputs are durable: post-process may have booked those of deduct already.
-    fn settle(&self) -> Result<(), JobError> {
-        while !self.scheduler.settle()? {
-            if let Some(error) = self.log.failure() {
-                return Err(error.into());
-            }
-            std::thread::sleep(SETTLING);
-        }
-        Ok(())
-    }
-
-    /// So that the next start has nothing to fold again.
-    fn flush(&self) -> Result<(), JobError> {
-        let flushed = self.scheduler.with_stores(|stores| in_parallel(stores, |store| Ok(store.flush())))?;
-        Ok(flushed.into_iter().collect::<Result<_, _>>()?)
-    }
-
-    /// Begins a generation that runs beside the published one from now on.
-    pub fn rewind(&self, rewind: &Rewind) -> Result<Generation, JobError> {
-        let published = self.registry.published();
-        let cut = Cuts::of(&self.dir, &self.registry, published).at(rewind.to)?;
-        let rules = match &rewind.rules {
-            Some(set) => {
-                set.save(&self.dir.rules())?;
-                set.fingerprint()
-            }
-            None => self.registry.get(published).map_or(0, |(g, _)| g.rules),
-        };
-        let base = published;
-        let generation = self.new_generation(base, cut.minute(), rewind.from, rules, rewind);
-        self.begin(generation, &cut)
-    }
-
-    /// Begins a generation that goes on where one that was published before has ended.
-    pub fn go_back(&self, id: u32, rewind: &Rewind) -> Result<Generation, JobError> {
-        let refused = |text: String| Err(JobError::Refused(text));
-        let Some((former, _)) = self.registry.get(id) else {
-            return refused(format!("there is no generation {id}"));
-        };
-        let Some(ended) = self.registry.ended_at(id) else {
-            return refused(format!("generation {id} was never published: there is nothing to go back to"));
-        };
-        let cut = Cuts::of(&self.dir, &self.registry, id).at(ended)?;
-        let from = self.registry.first_difference(id, self.registry.published());
-        let generation = self.new_generation(id, cut.minute(), from, former.rules, rewind);
-        self.begin(generation, &cut)
-    }
-
-    fn new_generation(
-        &self,
-        base: u32,
-        cut: Minute,
-        from: StageId,
-        rules: u64,
-        rewind: &Rewind,
-    ) -> Generation {
-        Generation {
-            id: self.registry.next_id(),
-            base,
-            recorded: self.registry.published(),
-            cut,
-            from,
-            rules,
-            paused: rewind.pause,
-            begun_ms: now_ms(),
-            reason: rewind.reason.clone(),
-        }
-    }
-
-    fn begin(&self, generation: Generation, cut: &crate::generations::Cut) -> Result<Generation, JobError> {
-        if !self.registry.unsettled().is_empty() {
-            let text = "a promotion is under way: begin another generation when it is settled";
-            return Err(JobError::Refused(text.to_owned()));
-        }
-        self.registry.begin(&generation, cut)?;
-        self.scheduler.add(self.fleet.open_candidate(generation.id)?, true);
-        self.promotion.go_on();
-        tracing::info!("generation {} has begun from {}", generation.id, generation.cut);
-        Ok(generation)
     }
 
     /// Has a command decided; returns once it is.

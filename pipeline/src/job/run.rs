@@ -1,0 +1,106 @@
+//! How a job runs, and how it stops.
+
+use super::Job;
+use crate::error::JobError;
+use crate::fleet::in_parallel;
+use crate::ingest::Spool;
+use crate::ledger::Ledger;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often it is looked whether the outputs of the last turns are durable when the job stops.
+const SETTLING: Duration = Duration::from_millis(1);
+/// How often it is looked whether a promotion can go on.
+const CONDUCT: Duration = Duration::from_millis(20);
+
+impl Job {
+    /// Runs until stopped, or until a finite input is charged, refused or dropped to its end.
+    pub fn run(&self) -> Result<(), JobError> {
+        let (scheduler, bell) = (Arc::downgrade(&self.scheduler), self.commands.bell.clone());
+        self.log.on_durable(move || {
+            bell.ring();
+            if let Some(scheduler) = scheduler.upgrade() {
+                scheduler.wake();
+            }
+        });
+        self.spool.iter().for_each(|spool| self.wake_by(spool));
+        let mut failure = None;
+        let result = std::thread::scope(|scope| {
+            let conductor = scope.spawn(|| self.conduct());
+            let ledger = self.ledger.as_ref().map(|ledger| scope.spawn(|| ledger.run()));
+            let result = self.scheduler.run(self.threads, || {
+                if ledger.as_ref().is_some_and(|ledger| ledger.is_finished()) {
+                    // It does not end by itself: what it says is asked for below.
+                    self.scheduler.stop();
+                }
+                failure = self.log.failure().or_else(|| self.spool.as_ref()?.fatal());
+                if failure.is_some() {
+                    self.scheduler.stop();
+                }
+                if self.accounts.loaded.load(Ordering::Acquire) {
+                    self.promotion.collect.open.store(true, Ordering::Release);
+                }
+                self.promotion.collect.ended.load(Ordering::Acquire)
+                    && self.registry.unsettled().is_empty()
+                    && self.is_in_ledger()
+            });
+            self.ledger.iter().for_each(|ledger| ledger.stop());
+            let written = ledger.map_or(Ok(Ok(())), |ledger| ledger.join());
+            let conducted = conductor.join().map_err(|_| JobError::Panicked)?;
+            result.and(conducted).and(written.map_err(|_| JobError::Panicked)?)
+        });
+        match failure {
+            Some(error) => Err(error.into()),
+            None => result.and_then(|()| self.settle()).and_then(|()| self.flush()),
+        }
+    }
+
+    /// What ingest accepts is taken in at once.
+    fn wake_by(&self, spool: &Spool) {
+        let scheduler = Arc::downgrade(&self.scheduler);
+        spool.tell_collect(move || {
+            if let Some(scheduler) = scheduler.upgrade() {
+                scheduler.wake();
+            }
+        });
+    }
+
+    /// Whether a finite input, carried through to its end, is in the ledger database as a whole, or nobody wants
+    /// it to be. The tasks must be idle before the ledger is asked, or more might come behind the answer.
+    fn is_in_ledger(&self) -> bool {
+        let is_there = |ledger: &Arc<Ledger>| self.scheduler.are_idle(|_| true) && !ledger.is_owed_to();
+        self.ledger.as_ref().is_none_or(is_there)
+    }
+
+    /// Carries promotions on until the job stops.
+    fn conduct(&self) -> Result<(), JobError> {
+        while !self.scheduler.is_stopped() {
+            if let Err(error) = self.promotion.advance()
+                && !self.scheduler.is_stopped()
+            {
+                self.scheduler.stop();
+                return Err(error);
+            }
+            std::thread::sleep(CONDUCT);
+        }
+        Ok(())
+    }
+
+    /// Commits the last turns once their outputs are durable: post-process may have booked those of deduct already.
+    fn settle(&self) -> Result<(), JobError> {
+        while !self.scheduler.settle()? {
+            if let Some(error) = self.log.failure() {
+                return Err(error.into());
+            }
+            std::thread::sleep(SETTLING);
+        }
+        Ok(())
+    }
+
+    /// So that the next start has nothing to fold again.
+    fn flush(&self) -> Result<(), JobError> {
+        let flushed = self.scheduler.with_stores(|stores| in_parallel(stores, |store| Ok(store.flush())))?;
+        Ok(flushed.into_iter().collect::<Result<_, _>>()?)
+    }
+}
