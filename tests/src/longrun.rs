@@ -24,6 +24,7 @@ pub struct LongRun {
     accounts: String,
     metrics: u16,
     control: Option<u16>,
+    ingest: Option<(u16, u16)>,
     weir: Option<Weir>,
     lines: Vec<String>,
 }
@@ -46,6 +47,7 @@ impl LongRun {
             accounts: accounts.to_owned(),
             metrics,
             control: None,
+            ingest: None,
             weir: None,
             lines: Vec::new(),
         }
@@ -67,6 +69,33 @@ impl LongRun {
         let port = free_port();
         self.reconfigure("control = \"off\"", &format!("control = \"127.0.0.1:{port}\""));
         self.control = Some(port);
+    }
+
+    /// Takes events in over HTTP and gRPC, with these keys of `[ingest]`.
+    pub fn open_ingest(&mut self, keys: &str) {
+        let (http, grpc) = (free_port(), free_port());
+        let listen = format!("[listen]\nhttp = \"127.0.0.1:{http}\"\ngrpc = \"127.0.0.1:{grpc}\"\n");
+        self.reconfigure("[listen]\n", &listen);
+        self.configure(&format!("\n[ingest]\n{keys}\n"));
+        self.ingest = Some((http, grpc));
+    }
+
+    /// The ports of HTTP and gRPC.
+    #[track_caller]
+    pub fn ingest_ports(&self) -> (u16, u16) {
+        self.ingest.unwrap()
+    }
+
+    /// What the running job has said so far.
+    #[track_caller]
+    pub fn said(&self) -> String {
+        self.weir.as_ref().unwrap().said()
+    }
+
+    /// The most memory that the running job has had resident, in MiB.
+    #[track_caller]
+    pub fn peak_memory_mb(&self) -> u64 {
+        self.weir.as_ref().unwrap().peak_memory_mb()
     }
 
     fn reconfigure(&self, from: &str, to: &str) {
@@ -185,7 +214,9 @@ impl LongRun {
     pub fn wait_until_up(&mut self) {
         let deadline = Instant::now() + CATCH_UP;
         let is_up = |port: u16| TcpStream::connect(("127.0.0.1", port)).is_ok();
-        while !is_up(self.metrics) || !self.control.is_none_or(is_up) {
+        let (http, grpc) = self.ingest.unzip();
+        let ports = [Some(self.metrics), self.control, http, grpc];
+        while !ports.into_iter().flatten().all(is_up) {
             self.assert_alive();
             assert!(Instant::now() < deadline, "not up after {CATCH_UP:?}");
             std::thread::sleep(POLL);
@@ -198,8 +229,9 @@ impl LongRun {
         of("charges") + of("dropped")
     }
 
+    /// Fails if the job has ended by itself.
     #[track_caller]
-    fn assert_alive(&mut self) {
+    pub fn assert_alive(&mut self) {
         if !self.weir.as_mut().unwrap().is_alive() {
             let done = self.weir.take().unwrap().wait();
             panic!("the job ended by itself: {done:?}");

@@ -147,9 +147,20 @@ impl Weir {
 
     /// What has been printed on standard output so far.
     pub fn printed(&self) -> String {
-        // The file position is shared with the process that writes, so this reads elsewhere.
-        let path = format!("/proc/self/fd/{}", self.stdout.as_raw_fd());
-        std::fs::read_to_string(path).unwrap()
+        so_far(&self.stdout)
+    }
+
+    /// What has been printed on standard error so far.
+    pub fn said(&self) -> String {
+        so_far(&self.stderr)
+    }
+
+    /// The most memory that it has had resident, in MiB.
+    #[track_caller]
+    pub fn peak_memory_mb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
     }
 
     /// Sends a signal by its name, such as `TERM`.
@@ -196,6 +207,12 @@ impl Drop for Weir {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The file position is shared with the process that writes, so this reads elsewhere.
+fn so_far(file: &File) -> String {
+    let bytes = std::fs::read(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn text(file: &mut File) -> String {
