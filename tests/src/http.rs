@@ -113,6 +113,15 @@ impl Http {
         String::from_utf8(line).map(|line| line.trim_end().to_owned()).map_err(|_| wrong("not UTF-8"))
     }
 
+    /// Whether the other side has closed it, and nothing came before.
+    pub fn is_closed(&self) -> bool {
+        let stream = self.0.get_ref();
+        stream.set_nonblocking(true).unwrap();
+        let peeked = stream.peek(&mut [0]);
+        stream.set_nonblocking(false).unwrap();
+        !peeked.is_err_and(|e| e.kind() == ErrorKind::WouldBlock)
+    }
+
     /// What comes until the other side closes it, however it does.
     pub fn rest(&mut self) -> String {
         let mut rest = Vec::new();

@@ -80,6 +80,11 @@ impl LongRun {
         self.ingest = Some((http, grpc));
     }
 
+    /// Limits the connections to a port from one address.
+    pub fn limit_connections(&self, most: usize) {
+        self.reconfigure("[listen]\n", &format!("[listen]\nmax_connections_per_address = {most}\n"));
+    }
+
     /// The ports of HTTP and gRPC.
     #[track_caller]
     pub fn ingest_ports(&self) -> (u16, u16) {
