@@ -69,7 +69,8 @@ impl Collector {
         let shared = Arc::<Shared>::default();
         let token = || load.token.clone();
         let doors = (0..load.http).map(|n| Box::new(HttpDoor::new(http, token(), n)) as Box<dyn Door>);
-        let doors = doors.chain((0..load.grpc).map(|_| Box::new(GrpcDoor::new(grpc, token())) as Box<dyn Door>));
+        let doors =
+            doors.chain((0..load.grpc).map(|_| Box::new(GrpcDoor::new(grpc, token())) as Box<dyn Door>));
         let work = |(number, door): (u32, Box<dyn Door>)| {
             let worker = Worker {
                 door,
@@ -101,7 +102,11 @@ impl Collector {
     pub fn wait_for(&self, more: usize) {
         let (before, deadline) = (self.acknowledged(), Instant::now() + LIMIT);
         while self.acknowledged() < before + more {
-            assert!(Instant::now() < deadline, "no {more} events were acknowledged in {LIMIT:?}: {:?}", self.shared.lost);
+            assert!(
+                Instant::now() < deadline,
+                "no {more} events were acknowledged in {LIMIT:?}: {:?}",
+                self.shared.lost
+            );
             std::thread::sleep(Duration::from_millis(1));
         }
     }

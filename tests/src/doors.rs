@@ -197,7 +197,9 @@ impl Door for GrpcDoor {
 /// Sends requests over the stream, which is opened if it is not; what is answered before it ends.
 async fn exchange(
     to: (u16, Option<&str>),
-    stream: &mut Option<Stream>, requests: Vec<CollectRequest>) -> Vec<Answer> {
+    stream: &mut Option<Stream>,
+    requests: Vec<CollectRequest>,
+) -> Vec<Answer> {
     let mut answers = Vec::new();
     let open = match stream.take() {
         Some(open) => Ok(open),
@@ -219,7 +221,8 @@ async fn exchange(
                 answers.push(Answer::Told(response.results.into_iter().map(of_result).collect()));
             }
             Ok(Some(other)) => {
-                answers.push(Answer::Odd(format!("an answer to {}, not {}", other.batch_id, request.batch_id)));
+                answers
+                    .push(Answer::Odd(format!("an answer to {}, not {}", other.batch_id, request.batch_id)));
                 return answers;
             }
             Ok(None) => return answers,
@@ -250,7 +253,8 @@ fn of_result(result: EventResult) -> Told {
 }
 
 fn of_status(status: &Status) -> Answer {
-    let retry_after = status.metadata().get("retry-after").and_then(|after| after.to_str().ok()?.parse().ok());
+    let retry_after =
+        status.metadata().get("retry-after").and_then(|after| after.to_str().ok()?.parse().ok());
     let retry_after = retry_after.map(Duration::from_secs);
     match status.code() {
         Code::ResourceExhausted => Answer::Rejected { status: "RESOURCE_EXHAUSTED".to_owned(), retry_after },
@@ -258,7 +262,9 @@ fn of_status(status: &Status) -> Answer {
             Answer::Rejected { status: "UNAVAILABLE".to_owned(), retry_after }
         }
         // Of connections that were lost.
-        Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled => Answer::Lost(status.to_string()),
+        Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled => {
+            Answer::Lost(status.to_string())
+        }
         _ => Answer::Odd(status.to_string()),
     }
 }

@@ -64,6 +64,6 @@ pub use scrape::metric;
 pub use scratch::{Rng, Scratch, free_port, now_ms};
 pub use sink::{Mood, Sink};
 pub use small_disk::SmallDisk;
-pub use target::Target;
 pub use taps::{Charge, Dropped, Nanos, Taps, count, records, tap};
+pub use target::Target;
 pub use tree::{copy_tree, flip, tree};

@@ -48,7 +48,10 @@ impl Sent {
         let paid_by = |ad: Ad| ad.paid_by(u64::from(1 + self.number % 7));
         let click = paid_by(Ad::click(self.number, self.time_ms));
         match self.number % 50 {
-            7 => Ad { ua: "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)".into(), ..click },
+            7 => Ad {
+                ua: "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)".into(),
+                ..click
+            },
             8 => click.paid_by(8),
             13 => click.paid_by(9),
             21 => Ad { kind: "tap".into(), ..click },
@@ -181,7 +184,10 @@ impl List {
             let told = sent.contradiction();
             let count = usize::from(sent.is_acknowledged());
             if told.is_some() || became.len() != count {
-                faults.push(format!("{}: {count} record expected, there is {became:?}; {sent:?}", told.unwrap_or("")));
+                faults.push(format!(
+                    "{}: {count} record expected, there is {became:?}; {sent:?}",
+                    told.unwrap_or("")
+                ));
             }
         }
         faults.extend(records.into_iter().map(|(guid, became)| format!("{guid} was never sent: {became:?}")));

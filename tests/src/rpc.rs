@@ -177,7 +177,8 @@ impl Rpc {
         batches: impl tokio_stream::Stream<Item = CollectRequest> + Send + 'static,
     ) -> Result<Streaming<CollectResponse>, Status> {
         self.ready().await?;
-        let (path, codec) = (PathAndQuery::from_static("/weir.v1.Collector/CollectStream"), ProstCodec::default());
+        let (path, codec) =
+            (PathAndQuery::from_static("/weir.v1.Collector/CollectStream"), ProstCodec::default());
         let request = self.request(batches).into_streaming_request();
         self.grpc.streaming(request, path, codec).await.map(|r| r.into_inner())
     }

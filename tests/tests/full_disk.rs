@@ -1,7 +1,9 @@
 //! A full disk stops the job; with more room it goes on as if nothing had happened.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use weir_tests::{Dataset, Input, Job, Scratch, SmallDisk, Taps, assert_same_charges, assert_same_dropped, run_soundly};
+use weir_tests::{
+    Dataset, Input, Job, Scratch, SmallDisk, Taps, assert_same_charges, assert_same_dropped, run_soundly,
+};
 
 #[test]
 fn a_full_disk_stops_the_job_and_room_lets_it_go_on() {

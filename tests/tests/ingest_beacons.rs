@@ -70,7 +70,8 @@ fn a_click_is_charged_once_and_leads_to_its_page() {
     assert!(expires_ms > now_ms() as u64);
     beacons.target.expect(&guid);
     assert_eq!(beacons.click(&format!("/c?t={token}")), leads("accepted"));
-    for beside in ["", "&url=https://evil.example", "&u=//evil.example", "&price=0", "&advertiser_id=9", "#x"] {
+    for beside in ["", "&url=https://evil.example", "&u=//evil.example", "&price=0", "&advertiser_id=9", "#x"]
+    {
         assert_eq!(beacons.click(&format!("/c?t={token}{beside}")), leads("duplicate"), "{beside}");
     }
     // Its impression is another event, which is not what is paid for.
@@ -120,7 +121,16 @@ fn what_is_no_credential_leads_nowhere() {
     let cut = &token[..token.len() - 1];
     let long = format!("{token}AAAA");
     let padded = format!("{token}=");
-    for text in [cut, &long, &padded, "x", "AAAA", &"A".repeat(10_000), "%00", "%0d%0aLocation:%20https://evil.example"] {
+    for text in [
+        cut,
+        &long,
+        &padded,
+        "x",
+        "AAAA",
+        &"A".repeat(10_000),
+        "%00",
+        "%0d%0aLocation:%20https://evil.example",
+    ] {
         for path in ["/c?t=", "/i.gif?t=", "/c?url=https://evil.example&t="] {
             let reply = beacons.get(&format!("{path}{text}"));
             assert!((400..500).contains(&reply.status), "{reply:?} for {path}{text}");
@@ -142,7 +152,14 @@ fn what_is_no_credential_leads_nowhere() {
         assert!(reply.json()["error"]["message"].is_string(), "{path}");
     }
     // Where a credential leads is looked at when it is issued.
-    for page in ["javascript:alert(1)", "//evil.example", "/here", "ftp://x.example/", "https://a\r\nb: c", "https://"] {
+    for page in [
+        "javascript:alert(1)",
+        "//evil.example",
+        "/here",
+        "ftp://x.example/",
+        "https://a\r\nb: c",
+        "https://",
+    ] {
         let refused = beacons.issue(|r| r.landing_url = page.into()).unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{page}: {refused:?}");
     }
@@ -201,7 +218,9 @@ fn grpc_that_is_wrong_is_refused() {
         answer
     };
     // What it is called is a matter of tonic; that it is not taken in is ours.
-    for wrong in [&whole[..whole.len() - 3], &whole[..1], &[0xff; 40][..], &[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f]] {
+    for wrong in
+        [&whole[..whole.len() - 3], &whole[..1], &[0xff; 40][..], &[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f]]
+    {
         let answer = beacons.runtime.block_on(send(vec![whole.clone(), wrong.to_vec()]));
         let code = answer.unwrap_err().code();
         assert!(matches!(code, Code::Internal | Code::InvalidArgument | Code::Unknown), "{code:?}");
@@ -215,7 +234,10 @@ fn grpc_that_is_wrong_is_refused() {
     assert_eq!((first.results[0].status, second.results[0].status), (1, 2));
     // A method that is not there, and a stream that is cut off in the middle.
     let unknown = beacons.runtime.block_on(async {
-        Rpc::connect(port, None).await?.unary::<_, IssueResponse>("/weir.v1.Collector/Erase", good.clone()).await
+        Rpc::connect(port, None)
+            .await?
+            .unary::<_, IssueResponse>("/weir.v1.Collector/Erase", good.clone())
+            .await
     });
     assert_eq!(unknown.unwrap_err().code(), Code::Unimplemented);
     let next = beacons.target.next_good();

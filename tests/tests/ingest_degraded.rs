@@ -59,7 +59,10 @@ fn a_spool_at_its_limit_refuses_until_it_is_read() {
 fn a_spool_whose_disk_is_full_refuses_until_it_is_read() {
     let scratch = Scratch::new("ingest-spool-full");
     let Some(disk) = SmallDisk::mount(scratch.path("spool"), 12) else { return };
-    refused_until_read(&scratch, &format!("spool = {:?}\nspool_mb = 64\nsegment_mb = 1\nhigh_mb = 64", disk.path()));
+    refused_until_read(
+        &scratch,
+        &format!("spool = {:?}\nspool_mb = 64\nsegment_mb = 1\nhigh_mb = 64", disk.path()),
+    );
 }
 
 /// Nothing reads the spool, as the account system is away, until it is full; then it is read.

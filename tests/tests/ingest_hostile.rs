@@ -21,7 +21,19 @@ fn a_body_that_cannot_be_read_is_told_why() {
     let mut target = Target::start("hostile-bodies", LIMITS);
     let line = Ad::click(1_000_000, now_ms()).line();
     let line = line.trim();
-    for body in ["", " \n\t", "no JSON", "<events/>", "[", "[[", "]", "[1,]", "[1] x", &line[..0], &format!("[{}", line)] {
+    for body in [
+        "",
+        " \n\t",
+        "no JSON",
+        "<events/>",
+        "[",
+        "[[",
+        "]",
+        "[1,]",
+        "[1] x",
+        &line[..0],
+        &format!("[{}", line),
+    ] {
         target.refuses(body, 400, "unreadable");
     }
     target.refuses("[".repeat(60_000), 400, "unreadable");
@@ -102,7 +114,10 @@ fn a_field_that_is_wrong_is_named() {
         .map(|event| (event["status"].clone(), event["guid"].clone()))
         .collect();
     let taken = |ad: &Ad| (Value::from("accepted"), Value::from(ad.guid.as_str()));
-    assert_eq!((reply.status, events), (207, vec![taken(&good[0]), ("refused".into(), Value::Null), taken(&good[1])]));
+    assert_eq!(
+        (reply.status, events),
+        (207, vec![taken(&good[0]), ("refused".into(), Value::Null), taken(&good[1])])
+    );
     assert!(target.end().is_empty());
 }
 
@@ -140,7 +155,9 @@ fn what_is_too_large_is_refused_before_it_takes_memory() {
         target.refuses_with(GZIP, gzip(&text), status, code);
     }
     let packed = gzip(line.as_bytes());
-    for wrong in [&packed[..packed.len() / 2], &packed[..3], line.as_bytes(), &[&packed[..], b"tail"].concat()] {
+    for wrong in
+        [&packed[..packed.len() / 2], &packed[..3], line.as_bytes(), &[&packed[..], b"tail"].concat()]
+    {
         target.refuses_with(GZIP, wrong, 400, "unreadable");
     }
     for encoding in ["br", "gzip, gzip", "zip", "\u{7f}"] {
@@ -177,8 +194,16 @@ fn what_is_no_http_is_cut_off() {
         (format!("GET /c HTTP/1.1\r\nhost: x\r\nbig: {}\r\n\r\n", "h".repeat(100_000)), &[400, 431]),
         (format!("GET /c HTTP/1.1\r\nhost: x\r\n{}\r\n", "a: b\r\n".repeat(5_000)), &[400, 431]),
         (format!("POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n{body}"), &[400]),
-        (format!("POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: {long}\r\n\r\n{body}"), &[400]),
-        (format!("POST /v1/events HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{body}"), &[400]),
+        (
+            format!(
+                "POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: {long}\r\n\r\n{body}"
+            ),
+            &[400],
+        ),
+        (
+            format!("POST /v1/events HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{body}"),
+            &[400],
+        ),
         (format!("POST /v1/events HTTP/1.1\r\nhost: x\r\ntransfer-encoding: zip\r\n\r\n{body}"), &[400, 501]),
     ] {
         let mut connection = target.connect();
@@ -208,7 +233,8 @@ fn what_is_no_http_is_cut_off() {
 fn one_request_cannot_hide_in_another() {
     let mut target = Target::start("hostile-smuggling", LIMITS);
     let hidden = Ad::click(1_000_000, now_ms()).line();
-    let inner = format!("POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{hidden}", hidden.len());
+    let inner =
+        format!("POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{hidden}", hidden.len());
     // With both, the length does not count (RFC 9112, 6.3), and what follows is not another request, or it is closed.
     let mut connection = target.connect();
     let both = "content-length: 4\r\ntransfer-encoding: chunked\r\n";
@@ -303,7 +329,9 @@ fn idle_connections_are_limited() {
     let idle: Vec<Http> = (0..1_000).map(|_| target.connect()).collect();
     // What is one too many is closed at once; the others wait.
     target.takes_from(&mut open);
-    wait_for("what is too much to be closed", || idle.iter().filter(|c| c.is_closed()).count() > 1_000 - MOST);
+    wait_for("what is too much to be closed", || {
+        idle.iter().filter(|c| c.is_closed()).count() > 1_000 - MOST
+    });
     target.takes_from(&mut open);
     assert!(idle.iter().filter(|c| c.is_closed()).count() < 1_000 - MOST / 2, "others are closed, too");
     drop(idle);

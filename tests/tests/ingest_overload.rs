@@ -41,7 +41,8 @@ fn a_rush_is_refused_cleanly_and_nothing_acknowledged_is_lost() {
     // The account system is away, so that collect pauses; many clients who do not wait as long as they are told.
     sink.set(Mood::Hangs);
     let patience = Duration::from_millis(20);
-    let load = Load { http: 12, grpc: 4, batch: 1000, rest: Duration::ZERO, patience, first: 10, token: None };
+    let load =
+        Load { http: 12, grpc: 4, batch: 1000, rest: Duration::ZERO, patience, first: 10, token: None };
     let rush = Collector::start(job.ingest_ports(), load);
     let port = job.metrics_port();
     wait_for("intake to be refused", || metric(port, "weir_ingest_system_level") == Some(2.0));

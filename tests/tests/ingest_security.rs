@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tonic::Code;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
-use weir_tests::rpc::{CollectRequest, CollectResponse, IssueRequest, IssueResponse, Rpc, event};
+use weir_tests::rpc::{CollectRequest, CollectResponse, IssueRequest, Rpc, event};
 use weir_tests::{Ad, Http, Reply, Scratch, Target, Weir, now_ms, wait_for, weir};
 
 const ROLES: [&str; 3] = ["collector", "analyst", "operator"];
@@ -14,6 +14,9 @@ const ROLES: [&str; 3] = ["collector", "analyst", "operator"];
 /// `Status` of the control service takes nothing.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Nothing {}
+
+/// Asks with a token, or without.
+type Ask<'a> = &'a dyn Fn(Option<&str>) -> Reply;
 
 #[test]
 fn every_port_asks_for_a_token_with_the_right_role() {
@@ -39,19 +42,25 @@ fn every_port_asks_for_a_token_with_the_right_role() {
     };
     let page = |token: Option<&str>| Http::connect(metrics).unwrap().get("/metrics", &bearer(token)).unwrap();
     let other = |token: Option<&str>| Http::connect(http).unwrap().get("/other", &bearer(token)).unwrap();
-    let asked: [(&dyn Fn(Option<&str>) -> Reply, [u16; 3]); 3] =
+    let asked: [(Ask<'_>, [u16; 3]); 3] =
         [(&events, [422, 403, 422]), (&page, [403, 200, 200]), (&other, [403, 403, 404])];
     for (ask, statuses) in asked {
         for stranger in strangers {
             let reply = ask(stranger);
-            assert_eq!((reply.status, reply.header("www-authenticate")), (401, Some("Bearer")), "{stranger:?}");
+            assert_eq!(
+                (reply.status, reply.header("www-authenticate")),
+                (401, Some("Bearer")),
+                "{stranger:?}"
+            );
         }
         for (role, status) in ROLES.iter().zip(statuses) {
             assert_eq!(ask(Some(&token(role))).status, status, "{role}");
         }
     }
     // What browsers ask for needs none, nor does whoever looks whether it lives.
-    for (port, path, status) in [(http, "/healthz", 200), (metrics, "/healthz", 200), (http, "/c?t=x", 400), (http, "/i.gif", 400)] {
+    for (port, path, status) in
+        [(http, "/healthz", 200), (metrics, "/healthz", 200), (http, "/c?t=x", 400), (http, "/i.gif", 400)]
+    {
         assert_eq!(Http::connect(port).unwrap().get(path, &[]).unwrap().status, status, "{path}");
     }
 
@@ -71,16 +80,22 @@ fn every_port_asks_for_a_token_with_the_right_role() {
         (control, "/weir.v1.Control/Erase", [false, false, true]),
     ] {
         for stranger in strangers {
-            assert_eq!(call(port, path, stranger).unwrap_err().code(), Code::Unauthenticated, "{path} {stranger:?}");
+            assert_eq!(
+                call(port, path, stranger).unwrap_err().code(),
+                Code::Unauthenticated,
+                "{path} {stranger:?}"
+            );
         }
         for (role, may) in ROLES.iter().zip(roles) {
-            let code = call(port, path, Some(&token(role))).map_or_else(|status| status.code(), |()| Code::Ok);
+            let code =
+                call(port, path, Some(&token(role))).map_or_else(|status| status.code(), |()| Code::Ok);
             assert_eq!(code != Code::PermissionDenied, may, "{path} {role}: {code:?}");
             assert_ne!(code, Code::Unauthenticated, "{path} {role}");
         }
     }
     let issue = |token: &str| {
-        runtime.block_on(async { Rpc::connect(grpc, Some(token)).await?.issue(IssueRequest::default()).await })
+        runtime
+            .block_on(async { Rpc::connect(grpc, Some(token)).await?.issue(IssueRequest::default()).await })
     };
     assert_eq!(issue(&token("analyst")).unwrap_err().code(), Code::PermissionDenied);
     assert_eq!(issue(&token("collector")).unwrap_err().code(), Code::InvalidArgument, "of no advertiser");
@@ -93,7 +108,8 @@ fn every_port_asks_for_a_token_with_the_right_role() {
     });
     assert_eq!(sent.unwrap().results[0].status, 1);
     let text = std::fs::read_to_string(&file).unwrap();
-    let without: Vec<&str> = text.split("[[token]]").filter(|section| !section.contains("\"collector\"")).collect();
+    let without: Vec<&str> =
+        text.split("[[token]]").filter(|section| !section.contains("\"collector\"")).collect();
     std::fs::write(&file, without.join("[[token]]")).unwrap();
     wait_for("the token to be of no use", || events(Some(&role)).status == 401);
 
@@ -126,7 +142,8 @@ fn with_tls_there_is_nothing_in_plain_text() {
         let rest = plain.rest();
         assert!(!rest.contains("HTTP/"), "{rest}");
     }
-    let [stranger, anybody, friend] = [pki.agent(false, false), pki.agent(true, false), pki.agent(true, true)];
+    let [stranger, anybody, friend] =
+        [pki.agent(false, false), pki.agent(true, false), pki.agent(true, true)];
     let url = |port: u16, path: &str| format!("https://localhost:{port}{path}");
     assert!(stranger.get(url(http, "/healthz")).call().is_err(), "nobody has signed that");
     assert_eq!(anybody.get(url(http, "/healthz")).call().unwrap().status(), 200);
