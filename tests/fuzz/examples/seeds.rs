@@ -66,7 +66,7 @@ fn credentials() -> std::io::Result<()> {
     seed(
         "credential",
         "claims",
-        b"\x01\x01g\x01u\x01\xac\x02\x24\0\x05\x01\x03EUR\0\x0chttps://a.b/\x80\x80\xec\xc6\xdf\x65",
+        b"\x01\x01g\x01u\x01\xac\x02\x24\0\x05\x01\x03EUR\0\x0chttps://a.b/\x80\xcf\xdb\xc9\xb7\x33",
     )?;
     let reference = [&[2; 17][..], &1_767_265_200_000u64.to_le_bytes()].concat();
     seed("credential", "reference", &reference)?;
