@@ -78,7 +78,7 @@ measure() {
 print_table() {
   jq --raw-output '
     "share\tevents/s\tcharges watched\tp50 ms\tp99 ms\tp99.9 ms\tmax ms\twriter late ms",
-    (.[] | "\(.share) %\t\(.rate)\t\(.charges)\t\(.p50_ms)\t\(.p99_ms)\t\(.p999_ms)\t\(.max_ms)\t\(.writer_late_ms)")' |
+    (.[] | "\(.share) %\t\(.rate)\t\(.count)\t\(.p50_ms)\t\(.p99_ms)\t\(.p999_ms)\t\(.max_ms)\t\(.writer_late_ms)")' |
     column --table --separator $'\t'
 }
 
