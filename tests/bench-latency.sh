@@ -40,20 +40,6 @@ control = "127.0.0.1:0"
 TOML
 }
 
-# Until the job runs and has opened the accounts.
-wait_for_job() {
-  local deadline=$((SECONDS + 60)) accounts
-  accounts=$(($(wc -l <"$BENCH/log/accounts.csv") - 1))
-  until [[ $(opened 2>/dev/null || echo 0) -ge $accounts ]]; do
-    ((SECONDS < deadline)) || die "the job does not open its accounts: $(tail -n 3 "$BENCH/job.log")"
-    sleep 0.5
-  done
-}
-
-opened() {
-  "$WEIR" offsets --data-dir "$BENCH/data" --stage deduct --json | jq '[.[].position] | add // 0'
-}
-
 # Writes lines at a rate for a job that follows them; what came of it as one JSON object.
 measure() {
   local share=$1 rate=$((RATE * $1 / 100)) job

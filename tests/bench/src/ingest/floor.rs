@@ -75,7 +75,9 @@ fn lines(log: &Path, batch: usize) -> Vec<Vec<u8>> {
     let mut log = BufReader::new(File::open(log).unwrap());
     let mut next = || {
         let mut lines = Vec::new();
-        (0..batch).for_each(|_| drop(log.read_until(b'\n', &mut lines).unwrap()));
+        for _ in 0..batch {
+            log.read_until(b'\n', &mut lines).unwrap();
+        }
         lines
     };
     (0..BATCHES).map(|_| next()).collect()
