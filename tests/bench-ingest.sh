@@ -28,7 +28,7 @@ http-1 wrk 1 64 1
 http-100 wrk 100 16 1
 http-1000 wrk 1000 8 1
 beacon wrk 1 64 1
-grpc-1 grpc 1 8 64
+grpc-1 grpc 1 8 8
 grpc-100 grpc 100 4 8
 grpc-1000 grpc 1000 4 2
 CASES
