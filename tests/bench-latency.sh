@@ -40,20 +40,6 @@ control = "127.0.0.1:0"
 TOML
 }
 
-# Until the job runs and has opened the accounts.
-wait_for_job() {
-  local deadline=$((SECONDS + 60)) accounts
-  accounts=$(($(wc -l <"$BENCH/log/accounts.csv") - 1))
-  until [[ $(opened 2>/dev/null || echo 0) -ge $accounts ]]; do
-    ((SECONDS < deadline)) || die "the job does not open its accounts: $(tail -n 3 "$BENCH/job.log")"
-    sleep 0.5
-  done
-}
-
-opened() {
-  "$WEIR" offsets --data-dir "$BENCH/data" --stage deduct --json | jq '[.[].position] | add // 0'
-}
-
 # Writes lines at a rate for a job that follows them; what came of it as one JSON object.
 measure() {
   local share=$1 rate=$((RATE * $1 / 100)) job
@@ -78,7 +64,7 @@ measure() {
 print_table() {
   jq --raw-output '
     "share\tevents/s\tcharges watched\tp50 ms\tp99 ms\tp99.9 ms\tmax ms\twriter late ms",
-    (.[] | "\(.share) %\t\(.rate)\t\(.charges)\t\(.p50_ms)\t\(.p99_ms)\t\(.p999_ms)\t\(.max_ms)\t\(.writer_late_ms)")' |
+    (.[] | "\(.share) %\t\(.rate)\t\(.count)\t\(.p50_ms)\t\(.p99_ms)\t\(.p999_ms)\t\(.max_ms)\t\(.writer_late_ms)")' |
     column --table --separator $'\t'
 }
 

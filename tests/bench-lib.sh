@@ -13,14 +13,14 @@ prepare_bench() {
   mkdir -p "$BENCH/results"
 }
 
-# A log is made anew when its generator has changed.
+# A log is made anew when its generator has changed. Takes further options of `weir gen`.
 generate_log() {
-  local generator
+  local generator options="$*"
   generator=$(find pipeline/src/gen -name '*.rs' -print0 | sort -z | xargs -0 cat | cksum | cut -d' ' -f1)
-  LOG=$BENCH/log-$EVENTS-$SEED-$generator
+  LOG=$BENCH/log-$EVENTS-$SEED-$generator${options// /}
   if [[ ! -e $LOG/accounts.csv ]]; then
     say "Generating $EVENTS log lines into $LOG"
-    "$WEIR" gen --out "$LOG" --events "$EVENTS" --seed "$SEED" --files 2 --force >&2
+    "$WEIR" gen --out "$LOG" --events "$EVENTS" --seed "$SEED" --files 2 --force "$@" >&2
   fi
 }
 
@@ -118,4 +118,18 @@ collect_result() {
       peak_memory_bytes: ($memory | tonumber * 1024),
       disk_bytes: $disk, stages: $s.stages
     }'
+}
+
+# Until the job runs in $BENCH/data and has opened the accounts of $BENCH/log.
+wait_for_job() {
+  local deadline=$((SECONDS + 60)) accounts
+  accounts=$(($(wc -l <"$BENCH/log/accounts.csv") - 1))
+  until [[ $(opened 2>/dev/null || echo 0) -ge $accounts ]]; do
+    ((SECONDS < deadline)) || die "the job does not open its accounts: $(tail -n 3 "$BENCH/job.log")"
+    sleep 0.5
+  done
+}
+
+opened() {
+  "$WEIR" offsets --data-dir "$BENCH/data" --stage deduct --json | jq '[.[].position] | add // 0'
 }

@@ -35,6 +35,12 @@ pub struct GenArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 20_000)]
     pub advertisers: u32,
 
+    /// Share of visits (0 to 1) that advertiser 1 gets; all others then get the same.
+    ///
+    /// Without it a few of the others are much busier than the rest, too.
+    #[arg(long, value_name = "SHARE")]
+    pub hot_share: Option<f64>,
+
     /// Share of lines (0 to 1) that repeat an earlier line of the same file, byte for byte, up to
     /// 10 minutes of event time later.
     #[arg(long, value_name = "SHARE", default_value_t = 0.02)]
@@ -90,6 +96,7 @@ impl GenArgs {
         between("--advertisers", self.advertisers, MOST_ADVERTISERS)?;
         between("--files", self.files, MOST_FILES)?;
         self.validate_shares()?;
+        self.validate_hot_share()?;
         self.validate_times()
     }
 
@@ -120,6 +127,15 @@ impl GenArgs {
             ));
         }
         Ok(())
+    }
+
+    fn validate_hot_share(&self) -> Result<(), GenError> {
+        match self.hot_share {
+            Some(share) if !(0.0..=1.0).contains(&share) => invalid(format!(
+                "--hot-share is {share}, but it is a share of all visits: pass a number from 0 to 1."
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn validate_times(&self) -> Result<(), GenError> {

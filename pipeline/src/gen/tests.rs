@@ -111,6 +111,7 @@ fn options_out_of_range_are_refused_by_name() {
         ("--malformed-rate nan", "--malformed-rate"),
         ("--fraud-rate 0.5 --bot-rate 0.5", "add up"),
         ("--duplicate-rate 0.6", "--duplicate-rate"),
+        ("--hot-share 1.5", "--hot-share"),
         ("--rate 0", "--rate"),
         ("--disorder=-1", "--disorder"),
         ("--start-ms 10", "--start-ms"),

@@ -76,7 +76,7 @@ impl<'a> Traffic<'a> {
             start_ms,
             odds: Odds::new(args),
             random: Random::new(args.seed),
-            audience: Audience::new(args.users, args.advertisers),
+            audience: Audience::new(args.users, args.advertisers, args.hot_share),
             lines: 0,
             plans: 0,
             planned: BTreeMap::new(),

@@ -21,18 +21,21 @@ pub(super) struct Audience {
     users: Zipf,
     /// All but the hot one. Empty when there is only that.
     other_count: u32,
-    others: Zipf,
+    /// Skewed; `None` draws them evenly.
+    others: Option<Zipf>,
+    hot_share: f64,
 }
 
 impl Audience {
-    pub fn new(users: u32, advertisers: u32) -> Self {
+    pub fn new(users: u32, advertisers: u32, hot_share: Option<f64>) -> Self {
         let other_count = advertisers.saturating_sub(1);
         Self {
             user_count: users,
             // Without the shift the first user alone would trip every limit on clicks.
             users: Zipf::new(users, 1.05, 1_000.0),
             other_count,
-            others: Zipf::new(other_count, 1.1, 1.5),
+            others: hot_share.is_none().then(|| Zipf::new(other_count, 1.1, 1.5)),
+            hot_share: hot_share.unwrap_or(HOT_ADVERTISER_SHARE),
         }
     }
 
@@ -49,14 +52,21 @@ impl Audience {
 
     /// An ad of one of the first `campaigns` campaigns of some advertiser.
     pub fn ad(&self, campaigns: u8, random: &mut Random) -> Ad {
-        let hot = self.other_count == 0 || random.chance(HOT_ADVERTISER_SHARE);
+        let hot = self.other_count == 0 || random.chance(self.hot_share);
         Ad {
             advertiser: match hot {
                 true => 0,
-                false => 1 + self.others.rank(random),
+                false => 1 + self.other(random),
             },
             campaign: random.below(campaigns.into()) as u8,
             number: random.below(ADS_PER_CAMPAIGN.into()) as u8,
+        }
+    }
+
+    fn other(&self, random: &mut Random) -> u32 {
+        match &self.others {
+            Some(skewed) => skewed.rank(random),
+            None => random.below(self.other_count.into()) as u32,
         }
     }
 

@@ -80,6 +80,7 @@ fn args(out: std::path::PathBuf, events: usize) -> GenArgs {
         seed: 42,
         users: 1_000_000 / PARTITIONS as u32,
         advertisers: 20_000 / PARTITIONS as u32,
+        hot_share: None,
         duplicate_rate: 0.02,
         fraud_rate: 0.05,
         bot_rate: 0.03,

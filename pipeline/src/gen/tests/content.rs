@@ -116,6 +116,18 @@ fn one_advertiser_is_hot_and_about_one_in_twenty_runs_dry() {
 }
 
 #[test]
+fn a_hot_share_goes_to_one_advertiser_and_the_rest_is_even() {
+    let run = Run::new("--events 100000 --advertisers 51 --fraud-rate 0 --malformed-rate 0 --hot-share 0.5");
+    let mut lines = HashMap::new();
+    for line in run.lines() {
+        let event: Value = serde_json::from_str(&line).unwrap();
+        *lines.entry(event["advertiser_id"].as_u64().unwrap()).or_insert(0) += 1;
+    }
+    assert_share(lines[&1], 100_000, 0.5);
+    (2..=51).for_each(|other| assert_share(lines[&other], 100_000, 0.01));
+}
+
+#[test]
 fn only_robots_have_the_words_of_robots() {
     assert!(ROBOTS.iter().all(|agent| is_robot(agent)));
     assert!(!PEOPLE.iter().any(|agent| is_robot(agent)));

@@ -6,16 +6,13 @@
 //! line of it.
 #![allow(clippy::unwrap_used)] // a measurement may stop at the first thing that is wrong
 
-mod reader;
-mod schedule;
 mod writer;
 
 use clap::Parser;
-use schedule::Schedule;
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use weir_bench::latencies::{ms, percentiles};
+use weir_bench::schedule::Schedule;
+use weir_bench::watch::{Reader, Watched};
 
 /// Lines that are watched each second, at most.
 const WATCHED: u64 = 2_000;
@@ -43,13 +40,10 @@ struct Args {
     warm_up: u64,
 }
 
-/// When each watched line that has no charge yet was due, by its guid.
-type Watched = Arc<Mutex<HashMap<u128, Instant>>>;
-
 fn main() {
     let args = Args::parse();
     let watched = Watched::default();
-    let mut reader = reader::Reader::open(&args.data_dir, watched.clone());
+    let mut reader = Reader::open(&args.data_dir, watched.clone());
     let schedule = Schedule::begin(args.rate, args.warm_up, args.seconds);
     let writing = std::thread::spawn(move || {
         let every = args.rate.div_ceil(WATCHED);
@@ -57,20 +51,8 @@ fn main() {
     });
     reader.watch(|| writing.is_finished());
     let written = writing.join().unwrap();
-    let mut latencies = reader.latencies_from(schedule.counts_from());
-    latencies.sort_unstable();
-    println!("{}", report(&args.rate, &latencies, &written));
-}
-
-fn report(rate: &u64, latencies: &[Duration], written: &writer::Written) -> serde_json::Value {
-    let ms = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
-    let at = |share: f64| {
-        let place = (latencies.len() as f64 * share).ceil() as usize;
-        latencies.get(place.saturating_sub(1)).copied().map(ms)
-    };
-    serde_json::json!({
-        "rate": rate, "charges": latencies.len(),
-        "p50_ms": at(0.5), "p99_ms": at(0.99), "p999_ms": at(0.999), "max_ms": at(1.0),
-        "writer_late_ms": ms(written.latest),
-    })
+    let mut report = percentiles(&mut reader.latencies_from(schedule.counts_from()));
+    report.insert("rate".to_owned(), args.rate.into());
+    report.insert("writer_late_ms".to_owned(), ms(written.latest).into());
+    println!("{}", serde_json::Value::Object(report));
 }

@@ -1,11 +1,11 @@
 //! Writes lines when they are due.
 
-use crate::Watched;
-use crate::schedule::Schedule;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
+use weir_bench::schedule::Schedule;
+use weir_bench::watch::Watched;
 use weir_proto::Guid;
 
 /// The rest between two writes.

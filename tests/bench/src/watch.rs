@@ -1,7 +1,8 @@
 //! Watches the charges of a running job, as any reader of its data directory can.
 
-use crate::Watched;
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use weir_pipeline::log::TopicReader;
 use weir_proto::{Batch, Guid, Record, Topic};
@@ -12,6 +13,9 @@ const POLL: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Records of a partition that are read at once.
 const AT_ONCE: u64 = 16_384;
+
+/// When each watched line that has no charge yet was due, by its guid.
+pub type Watched = Arc<Mutex<HashMap<u128, Instant>>>;
 
 /// What has come out.
 pub struct Reader {
