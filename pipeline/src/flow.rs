@@ -1,9 +1,10 @@
 //! The whole graph, in flow order. A reader who opens only this file knows the system.
 //!
 //! ```text
-//!   log files ──▶ collect ──▶ raw ──▶ anti-brush, partition ──▶ clean ──▶ anti-fraud ──┐
-//!   accounts, commands ──────────────────────────────────────────────────────▶ judged ◀┘
-//!                                          notices ◀── post-process ◀── charges ◀── deduct
+//!   beacons, servers ──▶ spool ─┐
+//!   log files ──────────────────┴▶ collect ──▶ raw ──▶ anti-brush, partition ──▶ clean ──▶ anti-fraud ──┐
+//!   accounts, commands ──────────────────────────────────────────────────────────────────────▶ judged ◀┘
+//!                                                    notices ◀── post-process ◀── charges ◀── deduct
 //! ```
 //!
 //! Every topic has the same partitions. A stage that reads a topic is one task for each of them;
