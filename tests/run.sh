@@ -22,7 +22,6 @@ main() {
   step tests/failpoints.sh
   step tests/sim.sh --seeds 2000
   WEIR_FUZZ=${WEIR_FUZZ:-proto} step tests/fuzz.sh 5
-  step tests/failpoints.sh
   say "All tests passed in $((SECONDS / 60)) min $((SECONDS % 60)) s."
 }
 
