@@ -213,6 +213,10 @@ impl Worker {
                 *self.shared.rejected.lock().unwrap().entry(status).or_default() += 1;
                 retry_after.unwrap_or(AGAIN).min(self.load.patience)
             }
+            Answer::Behind => {
+                batch.iter().for_each(|at| self.sent[*at].unanswered());
+                AGAIN
+            }
             Answer::Lost(why) => {
                 self.shared.lost.lock().unwrap().push(why);
                 batch.iter().for_each(|at| self.sent[*at].unanswered());

@@ -30,6 +30,8 @@ pub enum Answer {
         /// When to try again.
         retry_after: Option<Duration>,
     },
+    /// There was none, since the stream had ended with a batch before that was not taken in.
+    Behind,
     /// There was none.
     Lost(String),
     /// It is none that there should be.
@@ -213,6 +215,7 @@ async fn exchange(
         // If it has ended, the answers say so.
         let _ = open.batches.send(request.clone()).await;
     }
+    let count = requests.len();
     for request in requests {
         let answer = tokio::time::timeout(PATIENCE, open.answers.message()).await;
         let answer = answer.unwrap_or_else(|_| Err(Status::unknown("no answer")));
@@ -227,7 +230,12 @@ async fn exchange(
             }
             Ok(None) => return answers,
             Err(status) => {
-                answers.push(of_status(&status));
+                let answer = of_status(&status);
+                let is_refused = matches!(answer, Answer::Rejected { .. });
+                answers.push(answer);
+                if is_refused {
+                    answers.resize_with(count, || Answer::Behind);
+                }
                 return answers;
             }
         }

@@ -118,7 +118,8 @@ fn every_port_asks_for_a_token_with_the_right_role() {
     for secret in tokens.iter().map(|token| token.as_str()).chain([wrong.as_str()]) {
         assert!(!said.contains(secret) && !shown.contains(secret), "a token is in the log or the metrics");
     }
-    assert!(target.end().is_empty());
+    let reasons: Vec<String> = target.end().into_iter().map(|dropped| dropped.reason).collect();
+    assert_eq!(reasons, ["bad_credential"], "of the click above");
 }
 
 #[test]

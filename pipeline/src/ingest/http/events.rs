@@ -3,11 +3,12 @@
 use super::{receive, reply, sender};
 use crate::ingest::answer::{Answer, Rejected};
 use crate::ingest::front::Front;
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::Request;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -31,9 +32,23 @@ pub(super) async fn take(State(front): State<Arc<Front>>, request: Request<Body>
 }
 
 async fn answer(front: &Arc<Front>, request: Request<Body>, begun: Instant) -> Result<Answer, Rejected> {
+    let (parts, body) = request.into_parts();
+    let mut body = body.into_data_stream();
+    let answer = take_in(front, &parts, &mut body, begun).await;
+    if answer.as_ref().is_err_and(|rejected| !matches!(rejected, Rejected::TooSlow(_))) {
+        receive::let_by(&mut body).await;
+    }
+    answer
+}
+
+async fn take_in(
+    front: &Arc<Front>,
+    parts: &Parts,
+    body: &mut BodyDataStream,
+    begun: Instant,
+) -> Result<Answer, Rejected> {
     front.slow_down().await?;
     let deadline = begun + front.options.request_timeout;
-    let (parts, body) = request.into_parts();
     let source = sender::source(&parts.extensions, &parts.headers, &front.options.trusted_proxies);
     let mut room = front.memory.room();
     let body = receive::body(front, &parts.headers, body, &mut room, deadline).await?;

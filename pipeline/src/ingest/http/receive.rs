@@ -3,22 +3,25 @@
 use crate::ingest::answer::Rejected;
 use crate::ingest::front::Front;
 use crate::ingest::limit::Room;
-use axum::body::Body;
+use axum::body::BodyDataStream;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use flate2::bufread::MultiGzDecoder;
 use futures_util::StreamExt;
 use std::io::Read;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Bytes that are unpacked at a time.
 const STEP: usize = 64 << 10;
+/// How much of a body that is not wanted is let by, and for how long.
+const LET_BY: usize = 16 << 20;
+const LET_BY_FOR: Duration = Duration::from_secs(2);
 
 /// A body, unpacked. `room` holds the memory that it takes.
 pub(super) async fn body(
     front: &Front,
     headers: &HeaderMap,
-    body: Body,
+    body: &mut BodyDataStream,
     room: &mut Room,
     deadline: Instant,
 ) -> Result<Vec<u8>, Rejected> {
@@ -43,6 +46,21 @@ pub(super) async fn body(
     if is_packed { unpack(front, &received, room).await } else { Ok(received) }
 }
 
+/// Lets what is left of a body by: whoever still sends it would find the connection closed, and not read the answer.
+pub(super) async fn let_by(body: &mut BodyDataStream) {
+    let all = async {
+        let mut left = LET_BY;
+        while let Some(Ok(chunk)) = body.next().await {
+            match left.checked_sub(chunk.len()) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    // Whoever is slower than this is not waited for.
+    let _ = tokio::time::timeout(LET_BY_FOR, all).await;
+}
+
 fn most(front: &Front) -> usize {
     usize::try_from(front.options.max_request_kb << 10).unwrap_or(usize::MAX)
 }
@@ -54,9 +72,9 @@ fn too_large(front: &Front) -> Rejected {
     ))
 }
 
-async fn receive(front: &Front, body: Body, room: &mut Room) -> Result<Vec<u8>, Rejected> {
-    let (mut received, mut chunks) = (Vec::new(), body.into_data_stream());
-    while let Some(chunk) = chunks.next().await {
+async fn receive(front: &Front, body: &mut BodyDataStream, room: &mut Room) -> Result<Vec<u8>, Rejected> {
+    let mut received = Vec::new();
+    while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| Rejected::Unreadable(format!("the body was cut off: {error}")))?;
         if received.len() + chunk.len() > most(front) {
             return Err(too_large(front));
