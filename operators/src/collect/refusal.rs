@@ -67,15 +67,22 @@ fn known(name: &[u8]) -> Option<&'static str> {
     FIELDS.into_iter().find(|field| field.as_bytes() == name)
 }
 
-/// The field whose value stands at an offset: that of the last key before it.
+/// The field whose value stands at an offset: that of the last key of the line itself before it, not of what is in it.
 fn key_before(line: &[u8], offset: usize) -> Option<&'static str> {
-    let mut before = &line[..offset.min(line.len())];
-    while let Some(colon) = memchr::memrchr(b':', before) {
-        before = before[..colon].trim_ascii_end();
-        // A quote behind a backslash is part of a text.
-        if let Some(key) = before.strip_suffix(b"\"").filter(|key| !key.ends_with(b"\\")) {
-            return known(&key[memchr::memrchr(b'"', key)? + 1..]);
+    let (mut depth, mut text_from, mut escaped) = (0i32, None, false);
+    let (mut text, mut key) = (&line[..0], None);
+    for (at, byte) in line[..offset.min(line.len())].iter().enumerate() {
+        match (text_from, byte) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), b'\\') => escaped = true,
+            (Some(from), b'"') => (text, text_from) = (&line[from..at], None),
+            (Some(_), _) => {}
+            (None, b'"') => text_from = Some(at + 1),
+            (None, b'{' | b'[') => depth += 1,
+            (None, b'}' | b']') => depth -= 1,
+            (None, b':') if depth == 1 => key = Some(text),
+            (None, _) => {}
         }
     }
-    None
+    key.and_then(known)
 }
