@@ -2,11 +2,12 @@
 
 use crate::auth::{Auth, NewToken, Role, add_token};
 use crate::config::Port;
-use crate::data_dir::DataDir;
 use crate::host::Host;
 use crate::job::{Job, JobOptions};
+use crate::log::LogOptions;
 use crate::net::{Limits, Listener};
 use crate::operations::{OperatorLog, paired};
+use crate::rule_set::RuleSet;
 use crate::source::FileSpec;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -17,8 +18,10 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
+use weir_operators::Rules;
 use weir_proto::rpc::control_client::ControlClient;
 use weir_proto::rpc::{DropRequest, StatusRequest, TapRequest};
+use weir_state::Retention;
 
 const EVENT: &str = r#"{"guid":"01KAZZZZZZZZZZZZZZZZZZZZZZ","event_time_ms":1767261600000,"kind":"click","user_id":"u00cafe","ip":"10.20.30.40","ua":"Firefox","ad_id":7,"campaign_id":8,"advertiser_id":1,"slot":"side","region":"FR-IDF","channel":"partner","app_version":"8.18.6","bid_micros":250000,"billing":"cpc"}"#;
 
@@ -42,13 +45,24 @@ async fn client(address: SocketAddr, token: &str) -> Client {
 fn job(root: &Path) -> Arc<Host> {
     let path = root.join("front.ndjson");
     std::fs::write(&path, format!("{EVENT}\n")).unwrap();
-    drop(DataDir::lock(&root.join("data"), 1).unwrap());
-    let dir = DataDir::open(&root.join("data")).unwrap();
+    let forever = Retention { every_minute_for: u32::MAX, every_hour_for: u32::MAX };
     let options = JobOptions {
-        files: vec![FileSpec(path)],
-        maintenance: false,
+        data_dir: root.join("data"),
+        partitions: 1,
         threads: 1,
-        ..JobOptions::maintenance(&dir).unwrap()
+        files: vec![FileSpec(path)],
+        finite: false,
+        event_time: true,
+        accounts: None,
+        rules: RuleSet { rules: Rules::default(), networks: Vec::new() },
+        log: LogOptions::default(),
+        retention: forever,
+        after_outage: true,
+        maintenance: false,
+        deliver: None,
+        ledger: None,
+        spool: None,
+        switches: Arc::default(),
     };
     Arc::new(Host::new(Job::open(options).unwrap(), None))
 }
