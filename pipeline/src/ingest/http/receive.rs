@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// Bytes that are unpacked at a time.
 const STEP: usize = 64 << 10;
 /// How much of a body that is not wanted is let by, and for how long.
-const LET_BY: usize = 8 << 20;
+const LET_BY: usize = 4 << 20;
 const LET_BY_FOR: Duration = Duration::from_secs(2);
 
 /// A body, unpacked. `room` holds the memory that it takes.
