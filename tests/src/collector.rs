@@ -53,7 +53,7 @@ struct Shared {
     acknowledged: AtomicUsize,
     offered: AtomicUsize,
     rejected: Mutex<BTreeMap<String, usize>>,
-    lost: Mutex<Vec<String>>,
+    lost: Mutex<BTreeMap<String, usize>>,
     odd: Mutex<Vec<String>>,
 }
 
@@ -121,13 +121,12 @@ impl Collector {
     pub fn finish(self) -> List {
         self.shared.is_ending.store(true, Ordering::Release);
         let sent = self.workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect();
-        let take = |mutex: &Mutex<Vec<String>>| std::mem::take(&mut *mutex.lock().unwrap());
         List {
             sent,
             offered: self.shared.offered.load(Ordering::Acquire),
             rejected: std::mem::take(&mut *self.shared.rejected.lock().unwrap()),
-            lost: take(&self.shared.lost),
-            odd: take(&self.shared.odd),
+            lost: std::mem::take(&mut *self.shared.lost.lock().unwrap()),
+            odd: std::mem::take(&mut *self.shared.odd.lock().unwrap()),
         }
     }
 }
@@ -218,7 +217,7 @@ impl Worker {
                 AGAIN
             }
             Answer::Lost(why) => {
-                self.shared.lost.lock().unwrap().push(why);
+                *self.shared.lost.lock().unwrap().entry(why).or_default() += 1;
                 batch.iter().for_each(|at| self.sent[*at].unanswered());
                 AGAIN
             }

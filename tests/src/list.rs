@@ -113,8 +113,8 @@ pub struct List {
     pub offered: usize,
     /// Requests of which nothing was taken in, by status.
     pub rejected: BTreeMap<String, usize>,
-    /// How connections were lost.
-    pub lost: Vec<String>,
+    /// Answers that never came, by how the connection was lost.
+    pub lost: BTreeMap<String, usize>,
     /// Answers that are not as they should be.
     pub odd: Vec<String>,
 }
@@ -129,16 +129,17 @@ impl List {
     pub fn add(&mut self, other: Self) {
         self.sent.extend(other.sent);
         self.offered += other.offered;
-        self.lost.extend(other.lost);
         self.odd.extend(other.odd);
-        other.rejected.into_iter().for_each(|(status, n)| *self.rejected.entry(status).or_default() += n);
+        for (all, more) in [(&mut self.rejected, other.rejected), (&mut self.lost, other.lost)] {
+            more.into_iter().for_each(|(what, n)| *all.entry(what).or_default() += n);
+        }
     }
 
     /// Fails unless each request was answered, and what could not be taken in only with one of these.
     #[track_caller]
     pub fn assert_clean(&self, statuses: &[&str]) {
         assert!(self.odd.is_empty(), "{} odd answers, such as {:?}", self.odd.len(), self.odd[0]);
-        assert!(self.lost.is_empty(), "{} answers lost, such as {:?}", self.lost.len(), self.lost[0]);
+        assert!(self.lost.is_empty(), "answers lost: {:?}", self.lost);
         let other = self.rejected.keys().find(|status| !statuses.contains(&status.as_str()));
         assert_eq!(other, None, "{:?}", self.rejected);
     }

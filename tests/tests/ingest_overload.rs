@@ -14,7 +14,7 @@ const QUICK: &str = "timeout = \"500ms\"\nmax_attempts = 1000\nbackoff = \"50ms\
 const MEMORY_MB: u64 = 8;
 /// What the job may need besides when there is a rush: buffers of connections, and the state of some ten thousand
 /// events more.
-const BESIDES_MB: u64 = 96;
+const BESIDES_MB: u64 = 64;
 /// For how long it is too much.
 const RUSH: Duration = Duration::from_secs(15);
 

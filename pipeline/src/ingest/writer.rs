@@ -220,6 +220,10 @@ impl Writer {
     }
 
     fn recover(&mut self) {
+        // What was taken makes room, however lately it came.
+        if let Err(error) = self.spool.trim(u64::MAX) {
+            tracing::warn!("{error}");
+        }
         if self.spool.fatal().is_some() || !self.spool.has_room() {
             return;
         }
