@@ -38,12 +38,14 @@ pub struct Load {
     pub first: u32,
     /// A bearer token.
     pub token: Option<String>,
+    /// Whether some of what was accepted is sent again.
+    pub repeats: bool,
 }
 
 impl Default for Load {
     fn default() -> Self {
         let (rest, patience) = (Duration::from_millis(10), Duration::from_secs(10));
-        Self { http: 3, grpc: 2, batch: 50, rest, patience, first: 0, token: None }
+        Self { http: 3, grpc: 2, batch: 50, rest, patience, first: 0, token: None, repeats: true }
     }
 }
 
@@ -198,7 +200,7 @@ impl Worker {
                     sent.told(&told);
                     if sent.is_acknowledged() {
                         self.shared.acknowledged.fetch_add(1, Ordering::AcqRel);
-                        if is_first && self.rng.bits().is_multiple_of(REPEAT_EVERY) {
+                        if self.load.repeats && is_first && self.rng.bits().is_multiple_of(REPEAT_EVERY) {
                             self.again.push_back(*at);
                         }
                     }

@@ -15,7 +15,6 @@ const QUICK: &str = "timeout = \"500ms\"\nmax_attempts = 1000\nbackoff = \"50ms\
 const ORDERLY: u32 = 1;
 
 #[test]
-#[ignore = "it takes minutes, and was not brought to its end yet"]
 fn while_the_disk_of_the_log_is_full_the_spool_takes_events_in() {
     let scratch = Scratch::new("ingest-log-full");
     let Some(disk) = SmallDisk::mount(scratch.path("data"), 40) else { return };
@@ -35,7 +34,6 @@ fn while_the_disk_of_the_log_is_full_the_spool_takes_events_in() {
 }
 
 #[test]
-#[ignore = "it takes minutes, and was not brought to its end yet"]
 fn with_the_spool_on_the_same_full_disk_events_are_refused_until_there_is_room() {
     let scratch = Scratch::new("ingest-all-full");
     let Some(disk) = SmallDisk::mount(scratch.path("data"), 40) else { return };
@@ -52,14 +50,12 @@ fn with_the_spool_on_the_same_full_disk_events_are_refused_until_there_is_room()
 }
 
 #[test]
-#[ignore = "it takes minutes, and was not brought to its end yet"]
 fn a_spool_at_its_limit_refuses_until_it_is_read() {
     let scratch = Scratch::new("ingest-spool-limit");
     refused_until_read(&scratch, "spool_mb = 8\nsegment_mb = 1\nhigh_mb = 8");
 }
 
 #[test]
-#[ignore = "it takes minutes, and was not brought to its end yet"]
 fn a_spool_whose_disk_is_full_refuses_until_it_is_read() {
     let scratch = Scratch::new("ingest-spool-full");
     let Some(disk) = SmallDisk::mount(scratch.path("spool"), 12) else { return };
@@ -104,7 +100,7 @@ fn job(scratch: &Scratch, keys: &str) -> LongRun {
 
 fn orderly() -> Load {
     let (rest, patience) = (Duration::ZERO, Duration::from_millis(100));
-    Load { http: ORDERLY, grpc: 0, batch: 500, rest, patience, ..Load::default() }
+    Load { http: ORDERLY, grpc: 0, batch: 500, rest, patience, repeats: false, ..Load::default() }
 }
 
 /// With one connection and one partition, what comes first is charged first.

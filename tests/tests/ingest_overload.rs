@@ -43,7 +43,7 @@ fn a_rush_is_refused_cleanly_and_nothing_acknowledged_is_lost() {
     sink.set(Mood::Hangs);
     let patience = Duration::from_millis(20);
     let load =
-        Load { http: 12, grpc: 4, batch: 1000, rest: Duration::ZERO, patience, first: 10, token: None };
+        Load { http: 12, grpc: 4, batch: 1000, rest: Duration::ZERO, patience, first: 10, ..Load::default() };
     let rush = Collector::start(job.ingest_ports(), load);
     let port = job.metrics_port();
     wait_for("intake to be refused", || metric(port, "weir_ingest_system_level") == Some(2.0));
@@ -83,7 +83,7 @@ fn a_flood_of_one_client_takes_nothing_from_another() {
     job.start();
     job.wait_until_up();
     let (rest, patience) = (Duration::ZERO, Duration::from_millis(20));
-    let load = Load { http: 3, grpc: 1, batch: 200, rest, patience, first: 0, token: flood };
+    let load = Load { http: 3, grpc: 1, batch: 200, rest, patience, token: flood, ..Load::default() };
     let flood = Collector::start(job.ingest_ports(), load);
     let (rest, first) = (Duration::from_millis(50), 10);
     let load = Load { http: 1, grpc: 0, batch: 20, rest, first, token: honest, ..Load::default() };
