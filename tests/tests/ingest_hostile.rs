@@ -161,7 +161,7 @@ fn what_is_too_large_is_refused_before_it_takes_memory() {
     {
         target.refuses_with(GZIP, wrong, 400, "unreadable");
     }
-    for encoding in ["br", "gzip, gzip", "zip", "\u{7f}"] {
+    for encoding in ["br", "gzip, gzip", "zip", "\u{e4}"] {
         let headers = [("content-type", "application/json"), ("content-encoding", encoding)];
         target.refuses_with(&headers, &line, 400, "unreadable");
     }
