@@ -121,13 +121,8 @@ impl DataDir {
         flock(&file, FlockOperation::NonBlockingLockShared).is_err()
     }
 
-    /// Says where the job can be asked.
-    pub fn announce(&self, address: &str) -> Result<(), JobError> {
-        self.announce_as(CONTROL, address)
-    }
-
     /// Says where a listener of the job is.
-    pub fn announce_as(&self, listener: &str, address: &str) -> Result<(), JobError> {
+    pub fn announce(&self, listener: &str, address: &str) -> Result<(), JobError> {
         let path = self.root.join(format!("{listener}.address"));
         let temporary = path.with_extension("new");
         let text = format!("{address}\ncrc32c {:08x}\n", crc32c::crc32c(address.as_bytes()));
@@ -150,13 +145,8 @@ impl DataDir {
         Ok(Some(address.to_owned()))
     }
 
-    /// The job cannot be asked any more.
-    pub fn forget_address(&self) {
-        self.forget_address_of(CONTROL);
-    }
-
-    /// Nor on this listener.
-    pub fn forget_address_of(&self, listener: &str) {
+    /// A listener is closed.
+    pub fn forget_address(&self, listener: &str) {
         // A stale one is noticed: nobody holds the lock.
         let _ = fs::remove_file(self.root.join(format!("{listener}.address")));
     }
@@ -333,7 +323,7 @@ mod tests {
     fn a_flipped_bit_of_the_settings_or_the_address_is_an_error_that_names_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let (dir, _lock) = DataDir::lock(folder.path(), 3).unwrap();
-        dir.announce("http://127.0.0.1:9465").unwrap();
+        dir.announce(CONTROL, "http://127.0.0.1:9465").unwrap();
         for (name, check) in [
             ("weir.json", (|root| DataDir::open(root).map(|_| ())) as fn(&Path) -> Result<(), JobError>),
             ("control.address", |root| DataDir::open(root)?.address().map(|_| ())),

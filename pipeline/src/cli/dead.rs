@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::output::{age, grouped, line, time};
+use super::place::Where;
 use super::session::Session;
 use super::table::Table;
 use crate::data_dir::DataDir;
@@ -11,7 +12,6 @@ use crate::source::collect::now_ms;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use weir_proto::rpc::DecideDeadRequest;
 use weir_proto::{Fate, MessageId, Nanos};
@@ -39,16 +39,6 @@ pub(super) enum DeadCommand {
     Retry(DecideArgs),
     /// Give them up: they are not delivered.
     Discard(DecideArgs),
-}
-
-#[derive(Args)]
-pub(super) struct Where {
-    /// The data directory of the job; it may be running.
-    #[arg(long, default_value = "weir-data")]
-    data_dir: PathBuf,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args)]

@@ -1,6 +1,7 @@
 //! `weir generation`.
 
 use super::output::{grouped, line};
+use super::place::Where;
 use super::progress::minutes_bar;
 use super::session::{self, Session};
 use super::table::Table;
@@ -10,7 +11,6 @@ use crate::generations::{Registry, Standing};
 use crate::rule_set::RuleSet;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use weir_operators::Rules;
 use weir_proto::Minute;
 use weir_proto::rpc::{DropRequest, Generation, RewindRequest};
@@ -31,16 +31,6 @@ pub(super) enum GenerationCommand {
     Drop(Which),
     /// Print the rules of a generation.
     Rules(Which),
-}
-
-#[derive(Args)]
-pub(super) struct Where {
-    /// The data directory of the job; it may be running.
-    #[arg(long, default_value = "weir-data")]
-    data_dir: PathBuf,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args)]

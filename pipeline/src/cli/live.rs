@@ -67,8 +67,7 @@ impl Live {
         let options =
             config.ingest.as_ref().map(|options| SpoolOptions::configured(options, &config.data_dir));
         let spool = options.map(Spool::open).transpose()?.map(Arc::new);
-        let options = |after_outage| options_for(&config, &spool, &switches, after_outage);
-        let options = options(after_outage)?;
+        let options = options_for(&config, &spool, &switches, after_outage)?;
         let rules = options.rules.rules.clone();
         let job = Job::open(options)?;
         let dir = job.dir().clone();
@@ -93,7 +92,7 @@ impl Live {
         tracing::info!("running in {}; stop with SIGTERM or ctrl-c", self.config.data_dir.display());
         let result = self.run().await;
         self.ingest.iter().for_each(|ingest| ingest.front.stop());
-        ANNOUNCED.iter().for_each(|port| self.dir.forget_address_of(port.name()));
+        ANNOUNCED.iter().for_each(|port| self.dir.forget_address(port.name()));
         // Dropping the sender is the sign to close.
         drop(stop);
         for door in doors.open {
@@ -189,10 +188,8 @@ impl Doors<'_> {
 
     async fn open(&mut self, port: Port, address: SocketAddr, router: Router) -> Result<(), Failure> {
         let listener = TcpListener::bind(address).await.map_err(|e| cannot_listen(address, &e))?;
-        let reachable = session::reachable(listener.local_addr()?);
-        self.live.dir.announce_as(port.name(), &format!("{}://{reachable}", self.security.scheme()))?;
-        let serving = self.security.listener(port, listener).serve(router, self.stop());
-        self.open.push(tokio::spawn(serving));
+        let serving = session::serve(port, listener, router, &self.live.dir, &self.security, self.stop())?;
+        self.open.push(serving);
         Ok(())
     }
 

@@ -20,6 +20,7 @@ mod offsets;
 mod operations;
 mod output;
 mod period;
+mod place;
 mod progress;
 mod reconcile;
 mod reconcile_text;

@@ -5,11 +5,13 @@ use super::Failure;
 use super::access::{Client, connect};
 use crate::config::Port;
 use crate::data_dir::DataDir;
+use crate::error::JobError;
 use crate::host::Host;
 use crate::job::{Job, JobOptions};
 use crate::net::Security;
+use axum::Router;
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -26,29 +28,22 @@ const POLL: Duration = Duration::from_millis(100);
 /// Commands that are waited for at a time.
 const SIDE_BY_SIDE: usize = 32;
 
-/// Serves a job's control service until told to stop, and says where in its data directory.
-pub(super) async fn serve(
-    address: SocketAddr,
-    host: &Arc<Host>,
+/// Serves a port of a job until told to stop, and says where in its data directory.
+pub(super) fn serve(
+    port: Port,
+    listener: TcpListener,
+    router: Router,
     dir: &DataDir,
     security: &Security,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<(SocketAddr, tokio::task::JoinHandle<()>), std::io::Error> {
-    let router = crate::server::control(host.clone(), None).await.map_err(std::io::Error::other)?;
-    let listener = TcpListener::bind(address).await?;
-    let address = listener.local_addr()?;
-    let reachable = reachable(address);
-    dir.announce(&format!("{}://{reachable}", security.scheme())).map_err(std::io::Error::other)?;
-    let serving = tokio::spawn(security.listener(Port::Control, listener).serve(router, stop));
-    Ok((address, serving))
-}
-
-/// How a listener is reached from this machine.
-pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        ip if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
-        _ => address,
+) -> Result<tokio::task::JoinHandle<()>, JobError> {
+    let mut address = listener.local_addr().map_err(JobError::io("listen for", dir.root()))?;
+    if address.ip().is_unspecified() {
+        // How it is reached from this machine.
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
     }
+    dir.announce(port.name(), &format!("{}://{address}", security.scheme()))?;
+    Ok(tokio::spawn(security.listener(port, listener).serve(router, stop)))
 }
 
 /// A data directory whose books are to be read. A job that runs and can be asked writes them to disk first;
@@ -85,7 +80,7 @@ pub(super) struct Session {
 }
 
 /// A job that runs in this process.
-type Local = (Arc<Host>, DataDir, JoinHandle<Result<(), crate::error::JobError>>);
+type Local = (Arc<Host>, DataDir, JoinHandle<Result<(), JobError>>);
 
 impl Session {
     /// Of the running job, or of one that runs in this process for as long as it is needed.
@@ -100,9 +95,13 @@ impl Session {
         }
         let runtime = runtime()?;
         let host = Arc::new(Host::new(Job::open(JobOptions::maintenance(dir)?)?, None));
-        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let (address, _) =
-            runtime.block_on(serve(loopback, &host, dir, &Security::default(), std::future::pending()))?;
+        let address = runtime.block_on(async {
+            let router = crate::server::control(host.clone(), None).await.map_err(std::io::Error::other)?;
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            let address = listener.local_addr()?;
+            serve(Port::Control, listener, router, dir, &Security::default(), std::future::pending())?;
+            Ok::<_, Failure>(address)
+        })?;
         let running = host.clone();
         let thread = std::thread::Builder::new()
             .name("job".to_owned())
@@ -181,10 +180,10 @@ impl Session {
     pub(super) fn close(&mut self) -> Result<(), Failure> {
         let Some((host, dir, thread)) = self.local.take() else { return Ok(()) };
         host.stop();
-        dir.forget_address();
+        dir.forget_address(Port::Control.name());
         match thread.join() {
             Ok(result) => Ok(result?),
-            Err(_) => Err(crate::error::JobError::Panicked.into()),
+            Err(_) => Err(JobError::Panicked.into()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::output::line;
+use super::place::Where;
 use super::session::{self, Session};
 use super::table::Table;
 use crate::data_dir::DataDir;
@@ -9,7 +10,6 @@ use crate::generations::Registry;
 use crate::switches::{Setting, Switches, service};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use std::sync::Arc;
 use weir_proto::rpc::{SetSwitchRequest, Switch, SwitchesRequest};
 
@@ -27,16 +27,6 @@ pub(super) enum SwitchCommand {
     List(Where),
     /// Set a switch.
     Set(SetArgs),
-}
-
-#[derive(Args)]
-pub(super) struct Where {
-    /// The data directory of the job; it may be running.
-    #[arg(long, default_value = "weir-data")]
-    data_dir: PathBuf,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args)]

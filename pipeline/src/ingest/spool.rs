@@ -85,7 +85,15 @@ struct SealedIdentity {
 
 struct Open {
     journal: Arc<Journal>,
-    writer: JoinHandle<()>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// What there is in a spool.
+#[derive(Default)]
+struct Content {
+    marks: VecDeque<Mark>,
+    /// Where the last record ends.
+    end: Mark,
 }
 
 type Told = Mutex<Option<Arc<dyn Fn() + Send + Sync>>>;
@@ -94,10 +102,8 @@ type Told = Mutex<Option<Arc<dyn Fn() + Send + Sync>>>;
 pub struct Spool {
     options: SpoolOptions,
     key: (u64, u64),
-    open: RwLock<Option<Open>>,
-    marks: Mutex<VecDeque<Mark>>,
-    /// Where the last record ends.
-    end: Mutex<Mark>,
+    open: RwLock<Open>,
+    content: Mutex<Content>,
     taken: AtomicU64,
     /// Below it collect needs nothing again, whatever happens.
     done: AtomicU64,
@@ -125,88 +131,50 @@ impl Spool {
                 options.dir.display()
             )));
         }
-        let spool = Spool {
-            key: identity(&options.dir)?,
+        let key = identity(&options.dir)?;
+        let (intake, collect) = (Arc::default(), Arc::default());
+        let (open, content) = begin(&options, &intake, &collect)?;
+        Ok(Spool {
             options,
-            open: RwLock::default(),
-            marks: Mutex::default(),
-            end: Mutex::default(),
+            key,
+            open: RwLock::new(open),
+            content: Mutex::new(content),
             taken: AtomicU64::new(0),
             done: AtomicU64::new(0),
-            intake: Arc::default(),
-            collect: Arc::default(),
+            intake,
+            collect,
             fatal: Mutex::default(),
             _lock: lock,
-        };
-        spool.reopen()?;
-        Ok(spool)
+        })
     }
 
-    /// Opens the journal, again if writing to it has failed. The one before is read until then.
+    /// Opens the journal again, after writing to it has failed: its writer has ended. The one before is read until then.
     pub(super) fn reopen(&self) -> Result<(), LogError> {
-        let options = LogOptions {
-            codec: Codec::Lz4,
-            plain_when_behind: false,
-            segment_bytes: self.options.segment_bytes,
-            sync_interval: self.options.sync_interval,
-            ..LogOptions::default()
-        };
-        let journal = Arc::new(Journal::open(self.options.dir.clone(), 1, options, Arc::default())?);
-        self.measure(&journal)?;
-        let (writing, intake, collect) = (journal.clone(), self.intake.clone(), self.collect.clone());
-        let tell = move || {
-            for told in [&intake, &collect] {
-                let told = locked(told).clone();
-                told.iter().for_each(|tell| tell());
-            }
-        };
-        let writer = std::thread::Builder::new()
-            .name("spool".to_owned())
-            .spawn(move || writing.write_loop(&tell))
-            .map_err(LogError::io("start the writer of", &self.options.dir))?;
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        // The writer of a journal that has failed has ended.
-        *open = Some(Open { journal, writer });
+        let (open, content) = begin(&self.options, &self.intake, &self.collect)?;
+        *locked(&self.content) = content;
+        *self.open.write().unwrap_or_else(PoisonError::into_inner) = open;
         Ok(())
     }
 
-    fn measure(&self, journal: &Journal) -> Result<(), LogError> {
-        let start = journal.start(PARTITION);
-        let (mut marks, mut end) = (locked(&self.marks), locked(&self.end));
-        marks.clear();
-        *end = Mark { offset: start, bytes: 0, ms: 0 };
-        for head in journal.heads(PARTITION, start)? {
-            advance(&mut marks, &mut end, head.end(), head.frame_len(), head.last.position);
-        }
-        Ok(())
-    }
-
-    fn journal(&self) -> Option<Arc<Journal>> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        open.as_ref().map(|o| o.journal.clone())
+    fn journal(&self) -> Arc<Journal> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).journal.clone()
     }
 
     /// Appends a batch of records accepted at a time.
     pub(super) fn append(&self, batch: NewBatch) -> Result<Appended, LogError> {
         let (bytes, ms) = (batch.bytes.len() as u64, batch.last.position);
-        let journal = self.journal().ok_or_else(|| self.closed())?;
-        let appended = journal.append(PARTITION, batch)?;
-        advance(&mut locked(&self.marks), &mut locked(&self.end), appended.end, bytes, ms);
+        let appended = self.journal().append(PARTITION, batch)?;
+        locked(&self.content).advance(appended.end, bytes, ms);
         Ok(appended)
     }
 
-    fn closed(&self) -> LogError {
-        let source = std::io::Error::other("it is being opened again");
-        LogError::io("write", &self.options.dir)(source)
-    }
-
     pub(super) fn is_durable(&self, ticket: u64) -> bool {
-        self.journal().is_some_and(|j| j.is_durable(ticket))
+        self.journal().is_durable(ticket)
     }
 
     /// Why the journal cannot be written to, if it cannot.
     pub(super) fn failure(&self) -> Option<LogError> {
-        self.journal().map_or_else(|| Some(self.closed()), |j| j.failure())
+        self.journal().failure()
     }
 
     /// Ends what cannot go on.
@@ -231,22 +199,22 @@ impl Spool {
 
     /// The offset below which records are durable.
     pub fn watermark(&self) -> u64 {
-        self.journal().map_or(0, |j| j.watermark(PARTITION))
+        self.journal().watermark(PARTITION)
     }
 
     /// The oldest record's offset.
     pub fn start(&self) -> u64 {
-        self.journal().map_or(0, |j| j.start(PARTITION))
+        self.journal().start(PARTITION)
     }
 
     /// Batches of records from the one that holds `offset` on.
     pub fn read(&self, offset: u64, max: u64) -> Result<Fetched, LogError> {
-        self.journal().ok_or_else(|| self.closed())?.read(PARTITION, offset, max, None)
+        self.journal().read(PARTITION, offset, max, None)
     }
 
     /// The offset of the first record that was accepted at this time or later, or of one before it.
     pub(super) fn first_since(&self, ms: u64) -> u64 {
-        let marks = locked(&self.marks);
+        let marks = &locked(&self.content).marks;
         let before = marks.partition_point(|mark| mark.ms < ms).checked_sub(1);
         before.map_or_else(|| self.start(), |at| marks[at].offset)
     }
@@ -263,12 +231,11 @@ impl Spool {
 
     /// Lets go of what was taken and accepted before this time; of all that was taken if room is scarce.
     pub(super) fn trim(&self, before_ms: u64) -> Result<(), LogError> {
-        let Some(journal) = self.journal() else { return Ok(()) };
-        let done = self.done.load(Ordering::Acquire);
+        let (journal, done) = (self.journal(), self.done.load(Ordering::Acquire));
         let below = if self.is_full() { done } else { done.min(self.first_since(before_ms)) };
         journal.trim(&[below])?;
         let start = journal.start(PARTITION);
-        let mut marks = locked(&self.marks);
+        let marks = &mut locked(&self.content).marks;
         while marks.front().is_some_and(|mark| mark.offset < start) {
             marks.pop_front();
         }
@@ -291,13 +258,13 @@ impl Spool {
 
     /// Bytes on disk.
     pub fn size_bytes(&self) -> u64 {
-        self.journal().map_or(0, |j| j.size_bytes())
+        self.journal().size_bytes()
     }
 
     /// What was accepted and not yet taken by collect.
     pub fn backlog(&self) -> Backlog {
-        let (end, taken) = (*locked(&self.end), self.taken.load(Ordering::Acquire));
-        let marks = locked(&self.marks);
+        let Content { marks, end } = &*locked(&self.content);
+        let taken = self.taken.load(Ordering::Acquire);
         let before = marks.partition_point(|mark| mark.offset <= taken).checked_sub(1);
         let bytes = before.map_or_else(|| marks.front().map_or(end.bytes, |m| m.bytes), |at| marks[at].bytes);
         let records = end.offset.saturating_sub(taken);
@@ -350,20 +317,60 @@ fn new_identity(dir: &Path, path: &Path) -> Result<(u64, u64), JobError> {
     Ok(sealed.spool.id)
 }
 
-fn advance(marks: &mut VecDeque<Mark>, end: &mut Mark, offset: u64, bytes: u64, ms: u64) {
-    let before = marks.back().map_or(0, |mark| mark.bytes);
-    *end = Mark { offset, bytes: end.bytes + bytes, ms };
-    if end.bytes >= before + MARK_EVERY {
-        marks.push_back(*end);
+/// Opens the journal, looks at what it holds, and has it written to.
+fn begin(
+    options: &SpoolOptions,
+    intake: &Arc<Told>,
+    collect: &Arc<Told>,
+) -> Result<(Open, Content), LogError> {
+    let log = LogOptions {
+        codec: Codec::Lz4,
+        plain_when_behind: false,
+        segment_bytes: options.segment_bytes,
+        sync_interval: options.sync_interval,
+        ..LogOptions::default()
+    };
+    let journal = Arc::new(Journal::open(options.dir.clone(), 1, log, Arc::default())?);
+    let content = Content::of(&journal)?;
+    let (writing, intake, collect) = (journal.clone(), intake.clone(), collect.clone());
+    let tell = move || {
+        for told in [&intake, &collect] {
+            let told = locked(told).clone();
+            told.iter().for_each(|tell| tell());
+        }
+    };
+    let writer = std::thread::Builder::new()
+        .name("spool".to_owned())
+        .spawn(move || writing.write_loop(&tell))
+        .map_err(LogError::io("start the writer of", &options.dir))?;
+    Ok((Open { journal, writer: Some(writer) }, content))
+}
+
+impl Content {
+    fn of(journal: &Journal) -> Result<Self, LogError> {
+        let start = journal.start(PARTITION);
+        let end = Mark { offset: start, bytes: 0, ms: 0 };
+        let mut content = Content { end, ..Content::default() };
+        for head in journal.heads(PARTITION, start)? {
+            content.advance(head.end(), head.frame_len(), head.last.position);
+        }
+        Ok(content)
+    }
+
+    fn advance(&mut self, offset: u64, bytes: u64, ms: u64) {
+        let before = self.marks.back().map_or(0, |mark| mark.bytes);
+        self.end = Mark { offset, bytes: self.end.bytes + bytes, ms };
+        if self.end.bytes >= before + MARK_EVERY {
+            self.marks.push_back(self.end);
+        }
     }
 }
 
 impl Drop for Spool {
     fn drop(&mut self) {
-        let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Open { journal, writer }) = open {
-            journal.close();
-            let _ = writer.join();
-        }
+        let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner);
+        open.journal.close();
+        // A writer that panicked has said so.
+        let _ = open.writer.take().map(JoinHandle::join);
     }
 }
