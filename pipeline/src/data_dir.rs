@@ -31,7 +31,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use weir_proto::{Producer, StageId, TaskId};
-use weir_state::{CheckpointDir, failpoints, remove_all, sum_of_json};
+use weir_state::{CheckpointDir, PUBLIC, failpoints, remove_all, replace_file, sum_of_json};
 
 const FORMAT: u32 = 3;
 const CUT_FORMAT: u32 = 1;
@@ -95,7 +95,7 @@ impl DataDir {
         }
         let settings = root.join("weir.json");
         if !settings.exists() {
-            create_settings(root, &settings, partitions)?;
+            create_settings(&settings, partitions)?;
         }
         let dir = Self::open(root)?;
         if dir.partitions != partitions {
@@ -277,15 +277,11 @@ struct SealedCut {
     cut: Cut,
 }
 
-fn create_settings(root: &Path, path: &Path, partitions: u32) -> Result<(), JobError> {
-    let temporary = path.with_extension("new");
+fn create_settings(path: &Path, partitions: u32) -> Result<(), JobError> {
     let settings = Settings { partitions };
     let sealed = SealedSettings { format: FORMAT, crc32c: sum_of_json(&settings), settings };
     let text = serde_json::to_vec(&sealed).unwrap_or_default();
-    fs::write(&temporary, text).map_err(JobError::io("write", &temporary))?;
-    File::open(&temporary).and_then(|f| f.sync_all()).map_err(JobError::io("sync", &temporary))?;
-    let rename = || fs::rename(&temporary, path).and_then(|()| File::open(root)?.sync_all());
-    failpoints::io("settings.write", rename).map_err(JobError::io("rename", &temporary))
+    replace_file(path, &text, PUBLIC, Some("settings.write")).map_err(JobError::io("write", path))
 }
 
 fn other(dir: &Path, problem: String) -> JobError {

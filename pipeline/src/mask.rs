@@ -5,13 +5,12 @@
 
 use crate::error::JobError;
 use rustix::io::Errno;
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::fs;
+use std::io::ErrorKind;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use weir_proto::ip_key;
-use weir_state::failpoints;
+use weir_state::{PRIVATE, replace_file};
 
 const KEY_LEN: usize = 32;
 const MAGIC: &[u8; 8] = b"WEIRKEY1";
@@ -83,26 +82,11 @@ pub fn ensure(data_dir: &Path) -> Result<(), JobError> {
     if path.exists() {
         return Ok(());
     }
-    let temporary = path.with_extension("new");
-    match fs::remove_file(&temporary) {
-        Err(e) if e.kind() != ErrorKind::NotFound => return Err(JobError::io("remove", &temporary)(e)),
-        _ => {}
-    }
     let key = random_key().map_err(|e| {
         let code = e.raw_os_error().unwrap_or(Errno::IO.raw_os_error());
         JobError::io("make the key", &path)(std::io::Error::from_raw_os_error(code))
     })?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)
-        .map_err(JobError::io("create", &temporary))?;
-    file.write_all(&encode(&key))
-        .and_then(|()| file.sync_all())
-        .map_err(JobError::io("write", &temporary))?;
-    let rename = || fs::rename(&temporary, &path).and_then(|()| File::open(data_dir)?.sync_all());
-    failpoints::io("mask_key.write", rename).map_err(JobError::io("rename", &temporary))
+    replace_file(&path, &encode(&key), PRIVATE, Some("mask_key.write")).map_err(JobError::io("write", &path))
 }
 
 fn encode(key: &[u8; KEY_LEN]) -> Vec<u8> {

@@ -7,14 +7,14 @@
 use crate::error::JobError;
 use crate::flow::Shared;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use weir_operators::Rules;
 use weir_operators::anti_brush::Lists;
 use weir_operators::bots::BotList;
 use weir_operators::networks::Networks;
-use weir_state::{failpoints, sum_of_json};
+use weir_state::{PUBLIC, replace_file, sum_of_json};
 
 /// Rules and what they refer to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -81,11 +81,7 @@ impl RuleSet {
         fs::create_dir_all(dir).map_err(JobError::io("create", dir))?;
         let sealed = Sealed { format: FORMAT, crc32c: sum_of_json(self), rules: self.clone() };
         let text = serde_json::to_vec_pretty(&sealed).unwrap_or_default();
-        let temporary = path.with_extension("new");
-        fs::write(&temporary, text).map_err(JobError::io("write", &temporary))?;
-        File::open(&temporary).and_then(|f| f.sync_all()).map_err(JobError::io("sync", &temporary))?;
-        let rename = || fs::rename(&temporary, &path).and_then(|()| File::open(dir)?.sync_all());
-        failpoints::io("rules.write", rename).map_err(JobError::io("rename", &temporary))
+        replace_file(&path, &text, PUBLIC, Some("rules.write")).map_err(JobError::io("write", &path))
     }
 
     /// Reads a set by its fingerprint. How state is kept is not a rule: that is as in `like`.

@@ -52,18 +52,26 @@ fn put(intake: &Intake, requests: &[&[&str]]) -> Vec<Result<Vec<Taken>, NotTaken
 }
 
 fn on_disk(spool: &Spool) -> Vec<String> {
+    read(spool).unwrap()
+}
+
+/// The guids in a spool, or what is said of it.
+fn read(spool: &Spool) -> Result<Vec<String>, String> {
     let (mut guids, mut next) = (Vec::new(), spool.start());
     while next < spool.watermark() {
-        let found = spool.read(next, u64::MAX).unwrap();
-        for batch in &found.batches {
-            for record in Batch::open(&batch.bytes).unwrap() {
-                let Record::Event(event) = Record::decode(record.unwrap().bytes).unwrap() else { panic!() };
-                guids.push(event.guid().to_string());
-            }
-        }
+        let found = spool.read(next, u64::MAX).map_err(|e| e.to_string())?;
+        guids.extend(found.batches.iter().flat_map(|batch| guids_of(&batch.bytes)));
         next = found.next;
     }
-    guids
+    Ok(guids)
+}
+
+fn guids_of(batch: &[u8]) -> Vec<String> {
+    let guid = |bytes: &[u8]| {
+        let Record::Event(event) = Record::decode(bytes).unwrap() else { panic!() };
+        event.guid().to_string()
+    };
+    Batch::open(batch).unwrap().map(|record| guid(record.unwrap().bytes)).collect()
 }
 
 #[test]
@@ -90,6 +98,42 @@ fn what_is_accepted_is_on_disk_once_and_known_after_a_restart() {
     assert_eq!(put(&intake, &[&["c", "d"]]), [Ok(vec![Duplicate, Accepted])]);
     assert_eq!(on_disk(&spool), ["a", "b", "c", "d"]);
     assert!(Spool::open(options(dir.path())).is_err(), "it is held");
+}
+
+#[test]
+fn a_flipped_bit_of_a_spool_is_found_or_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Arc::new(Spool::open(options(dir.path())).unwrap());
+    let (intake, thread) = Intake::open(spool.clone(), WINDOW, 1_000).unwrap();
+    assert!(put(&intake, &[&["a", "b"], &["c"]]).iter().all(Result::is_ok));
+    drop(intake);
+    thread.join();
+    drop(spool);
+    let files = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> = files.map(|path| (std::fs::read(&path).unwrap(), path)).collect();
+    let mut named = 0;
+    for (bytes, path) in &files {
+        for bit in 0..8 * bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(path, damaged).unwrap();
+            match read_again(dir.path()) {
+                Ok(guids) => assert_eq!(guids, ["a", "b", "c"], "{path:?}, bit {bit}"),
+                Err(said) => {
+                    assert!(said.contains(path.to_str().unwrap()), "{path:?}, bit {bit}: {said}");
+                    named += 1;
+                }
+            }
+        }
+        std::fs::write(path, bytes).unwrap();
+    }
+    assert!(named > 1_000, "{named}");
+    assert_eq!(read_again(dir.path()).unwrap(), ["a", "b", "c"]);
+}
+
+/// The guids in a spool that is opened anew, or what is said of it.
+fn read_again(dir: &Path) -> Result<Vec<String>, String> {
+    read(&Spool::open(options(dir)).map_err(|e| e.to_string())?)
 }
 
 #[test]

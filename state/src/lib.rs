@@ -22,6 +22,7 @@ mod memory;
 mod meta;
 mod minute_table;
 mod pages;
+mod replace;
 mod rocks_files;
 #[cfg(feature = "sabotage")]
 pub mod sabotage;
@@ -35,4 +36,5 @@ pub use identity::{Identity, IdentityTable};
 pub use memory::{CrashOf, Fate, Faults, MemoryDisk, StorePoint};
 pub use meta::{Mark, OutputMeta, Tally, TaskMeta};
 pub use minute_table::{MinuteTable, MinuteTableOptions, Slot};
+pub use replace::{PRIVATE, PUBLIC, beside, replace_file};
 pub use store::{Commit, Durability, Shared, Store, Value};

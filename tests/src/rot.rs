@@ -15,6 +15,8 @@ pub enum Kind {
     MaskKey,
     /// `control.log`: what was decided about generations.
     ControlLog,
+    /// `operator.log`: what operators have done.
+    OperatorLog,
     /// `control.address`: where a running job can be asked.
     Address,
     /// `ledger.json`: how far the ledger database is.
@@ -44,26 +46,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
-    pub const ALL: [Kind; 16] = [
-        Kind::Settings,
-        Kind::MaskKey,
-        Kind::ControlLog,
-        Kind::Address,
-        Kind::LedgerCopy,
-        Kind::Rules,
-        Kind::Cut,
-        Kind::Segment,
-        Kind::CheckpointManifest,
-        Kind::CheckpointFile,
-        Kind::Table,
-        Kind::Manifest,
-        Kind::WriteAhead,
-        Kind::Current,
-        Kind::Notes,
-        Kind::Lock,
-    ];
-
     /// That of a file, by its path in the data directory; none if nothing is known of such a file.
     pub fn of(path: &Path) -> Option<Self> {
         let parts: Vec<&str> = path.iter().map(|p| p.to_str().unwrap()).collect();
@@ -71,6 +53,7 @@ impl Kind {
             ["weir.json"] => Some(Kind::Settings),
             ["mask.key"] => Some(Kind::MaskKey),
             ["control.log"] => Some(Kind::ControlLog),
+            ["operator.log"] => Some(Kind::OperatorLog),
             ["control.address"] => Some(Kind::Address),
             ["ledger.json"] => Some(Kind::LedgerCopy),
             ["lock"] => Some(Kind::Lock),

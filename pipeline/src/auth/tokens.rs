@@ -14,9 +14,10 @@ use super::{Caller, Role};
 use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use weir_state::{PUBLIC, replace_file};
 
 /// What is known of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,20 +179,7 @@ pub fn add_token(path: &Path, section: &str) -> Result<(), AuthError> {
     parse(&text).map_err(|problem| AuthError::Wrong { path: path.to_owned(), problem })?;
     // A link is followed: the file behind it is the one to replace.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut name = path.clone().into_os_string();
-    name.push(".new");
-    let temporary = PathBuf::from(name);
-    let write = || {
-        let mut file = File::create(&temporary)?;
-        if let Ok(before) = fs::metadata(&path) {
-            file.set_permissions(before.permissions())?;
-        }
-        file.write_all(&text).and_then(|()| file.sync_all())?;
-        fs::rename(&temporary, &path)?;
-        File::open(folder)?.sync_all()
-    };
-    write().map_err(io("write", &path))
+    replace_file(&path, &text, PUBLIC, None).map_err(io("write", &path))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -121,11 +121,11 @@ impl Checker<'_> {
             );
             self.blame(&["ingest.high_mb", "ingest.spool_mb"], message);
         }
-        if max_request_kb > memory_mb.saturating_mul(1024) {
+        if max_request_kb.saturating_mul(2) > memory_mb.saturating_mul(1024) {
             let message = format!(
-                "`ingest.max_request_kb` ({max_request_kb}) is more than `ingest.memory_mb` ({memory_mb}) holds; \
-                 set it to {} or less.",
-                memory_mb.saturating_mul(1024)
+                "`ingest.max_request_kb` ({max_request_kb}) is more than half of `ingest.memory_mb` ({memory_mb}), and a \
+                 request takes that twice: as it came, and as records; set it to {} or less.",
+                memory_mb.saturating_mul(512)
             );
             self.blame(&["ingest.max_request_kb", "ingest.memory_mb"], message);
         }

@@ -157,8 +157,8 @@ fn what_contradicts_ingest() {
          file; set it to 32 or less.\n\
          weir.toml:5: `ingest.high_mb` (65) is more than `ingest.spool_mb` (64), so the spool would be full before \
          intake is slowed; set it to 64 or less.\n\
-         weir.toml:6: `ingest.max_request_kb` (8192) is more than `ingest.memory_mb` (1) holds; set it to 1024 or \
-         less.\n\
+         weir.toml:6: `ingest.max_request_kb` (8192) is more than half of `ingest.memory_mb` (1), and a request takes \
+         that twice: as it came, and as records; set it to 512 or less.\n\
          weir.toml:7: `ingest.trusted_proxies[2]` is 'localhost'; it must be an IP address or a network such as \
          \"10.0.0.0/8\"."
     );

@@ -13,11 +13,12 @@
 
 use super::keys::{Key, KeySet, SECRET_LEN};
 use rustix::fs::{FlockOperation, flock};
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use weir_state::{PRIVATE, beside, replace_file};
 use zeroize::Zeroizing;
 
 const MAGIC: &[u8; 8] = b"WEIRCRD1";
@@ -131,12 +132,6 @@ pub fn rotate(path: &Path, now_ms: u64, max_lifetime: Duration) -> Result<(KeySe
     Ok(rotated)
 }
 
-fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(end);
-    name.into()
-}
-
 fn lock(path: &Path) -> Result<File, KeyError> {
     let path = beside(path, ".lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
@@ -147,24 +142,7 @@ fn lock(path: &Path) -> Result<File, KeyError> {
 
 /// Replaces the file; the lock is held.
 fn write(path: &Path, keys: &KeySet) -> Result<(), KeyError> {
-    let temporary = beside(path, ".new");
-    match fs::remove_file(&temporary) {
-        Err(e) if e.kind() != ErrorKind::NotFound => return Err(KeyError::io("remove", &temporary)(e)),
-        _ => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)
-        .map_err(KeyError::io("create", &temporary))?;
-    file.write_all(&encode(keys))
-        .and_then(|()| file.sync_all())
-        .map_err(KeyError::io("write", &temporary))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::rename(&temporary, path)
-        .and_then(|()| File::open(folder)?.sync_all())
-        .map_err(KeyError::io("replace", path))
+    replace_file(path, &encode(keys), PRIVATE, None).map_err(KeyError::io("replace", path))
 }
 
 pub(super) fn encode(keys: &KeySet) -> Zeroizing<Vec<u8>> {

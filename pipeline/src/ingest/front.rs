@@ -155,9 +155,19 @@ impl Front {
 
     /// Memory for a request, as much as has come of it.
     pub(super) async fn grow(&self, room: &mut Room, bytes: usize) -> Result<(), Rejected> {
+        self.grow_to(room, room.bytes() + bytes).await
+    }
+
+    /// Memory for a request, so much in all.
+    pub(super) async fn grow_to(&self, room: &mut Room, bytes: usize) -> Result<(), Rejected> {
+        if !self.memory.can_hold(bytes) {
+            let most = self.options.memory_mb;
+            let text = format!("it takes more than {most} MiB (`ingest.memory_mb`); send several requests");
+            return Err(Rejected::TooLarge(text));
+        }
         let why = || "no memory is left for more requests at once (`ingest.memory_mb`)".to_owned();
         let overloaded = || Rejected::Overloaded { why: why(), retry_after: RETRY_AFTER };
-        room.grow(bytes).await.then_some(()).ok_or_else(overloaded)
+        room.grow_to(bytes).await.then_some(()).ok_or_else(overloaded)
     }
 
     /// Judges the events of a body. What takes long, or may wait for the credential store, is done beside the runtime.

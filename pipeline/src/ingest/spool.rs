@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use weir_state::sum_of_json;
+use weir_state::{PUBLIC, replace_file, sum_of_json};
 
 /// The version of `spool.json`.
 const FORMAT: u32 = 1;
@@ -287,7 +287,7 @@ fn identity(dir: &Path) -> Result<(u64, u64), JobError> {
     let path = dir.join("spool.json");
     let text = match std::fs::read(&path) {
         Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return new_identity(dir, &path),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return new_identity(&path),
         Err(e) => return Err(JobError::io("read", &path)(e)),
     };
     let sealed: Option<SealedIdentity> = serde_json::from_slice(&text).ok();
@@ -299,21 +299,15 @@ fn identity(dir: &Path) -> Result<(u64, u64), JobError> {
     })
 }
 
-fn new_identity(dir: &Path, path: &Path) -> Result<(u64, u64), JobError> {
+fn new_identity(path: &Path) -> Result<(u64, u64), JobError> {
     let random = || {
         let problem = |e| JobError::Setup(format!("no random identity for the spool: {e}"));
         getrandom::u64().map_err(problem)
     };
     let spool = Identity { id: (random()?, random()?) };
     let sealed = SealedIdentity { format: FORMAT, crc32c: sum_of_json(&spool), spool };
-    let temporary = path.with_extension("new");
-    let write = || {
-        std::fs::write(&temporary, serde_json::to_vec(&sealed).unwrap_or_default())?;
-        File::open(&temporary)?.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        File::open(dir)?.sync_all()
-    };
-    write().map_err(JobError::io("write", path))?;
+    let text = serde_json::to_vec(&sealed).unwrap_or_default();
+    replace_file(path, &text, PUBLIC, None).map_err(JobError::io("write", path))?;
     Ok(sealed.spool.id)
 }
 

@@ -7,10 +7,9 @@
 use crate::deliver::Reading;
 use crate::error::JobError;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::PathBuf;
-use weir_state::sum_of_json;
+use weir_state::{PUBLIC, replace_file, sum_of_json};
 
 const FORMAT: u32 = 2;
 
@@ -49,14 +48,8 @@ impl LocalCopy {
     /// Replaces it, once the database has committed.
     pub fn save(&self, readings: &[Reading]) -> Result<(), JobError> {
         let content = Content { format: FORMAT, crc32c: sum_of_json(&readings), readings: readings.to_vec() };
-        let temporary = self.0.with_extension("new");
-        let write = || {
-            let mut file = File::create(&temporary)?;
-            file.write_all(&serde_json::to_vec(&content).unwrap_or_default())?;
-            file.sync_data()?;
-            fs::rename(&temporary, &self.0)
-        };
-        write().map_err(JobError::io("write", &self.0))
+        let text = serde_json::to_vec(&content).unwrap_or_default();
+        replace_file(&self.0, &text, PUBLIC, None).map_err(JobError::io("write", &self.0))
     }
 }
 

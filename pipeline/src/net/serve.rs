@@ -25,6 +25,11 @@ use tower_service::Service;
 const NO_MORE_FILES: Duration = Duration::from_millis(500);
 /// How often a client of HTTP/2 is asked whether it is still there, and how long it has to answer.
 const PING: Duration = Duration::from_secs(20);
+/// Bytes that may have come over a connection of HTTP/2, and for one request of it, before anybody reads them; and
+/// those of an answer that wait for the client. No budget of memory counts them.
+const CONNECTION_WINDOW: u32 = 256 << 10;
+const STREAM_WINDOW: u32 = 128 << 10;
+const SEND_BUFFER: usize = 128 << 10;
 
 impl Listener {
     /// Serves a router until told to stop; then what is under way is brought to its end, within a limit.
@@ -99,6 +104,9 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 use weir_proto::TopicId;
-use weir_state::sum_of_json;
+use weir_state::{beside, sum_of_json};
 
 const VERSION: u32 = 2;
 
@@ -139,9 +139,7 @@ impl Resume {
         let saved = Saved { version: VERSION, crc32c: sum_of_json(&position), position };
         // Plain data can always be written as JSON.
         let text = serde_json::to_vec(&saved).unwrap_or_default();
-        let mut temporary = self.path.clone().into_os_string();
-        temporary.push(".new");
-        let temporary = PathBuf::from(temporary);
+        let temporary = beside(&self.path, ".new");
         fs::write(&temporary, text).map_err(io("write", &temporary))?;
         fs::rename(&temporary, &self.path).map_err(io("replace", &self.path))
     }

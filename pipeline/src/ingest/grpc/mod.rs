@@ -4,15 +4,18 @@
 //! `retry-after`. A stream ends with the first batch of which nothing was taken in: those that were not answered may
 //! be sent again.
 
+mod received;
 #[cfg(test)]
 mod tests;
 
+use self::received::Received;
 use crate::ingest::answer::{Answer, Became, EventAnswer, Rejected, seconds};
 use crate::ingest::front::Front;
 use crate::ingest::http::source;
 use crate::ingest::intake::Taken;
-use crate::ingest::limit::Source;
+use crate::ingest::limit::{Room, Source};
 use crate::net::grpc_timeout;
+use axum::middleware::from_fn_with_state;
 use futures_util::{Stream, StreamExt};
 use prost::Message;
 use std::pin::Pin;
@@ -24,7 +27,7 @@ use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_types::{ErrorDetails, StatusExt};
 use weir_proto::rpc::collector_server::{Collector, CollectorServer};
-use weir_proto::rpc::{CollectRequest, CollectResponse, EventResult, event_result};
+use weir_proto::rpc::{CollectRequest, CollectResponse, EventResult, IngestEvent, event_result};
 
 /// Batches of a stream that are under way at once; no more are read until one is answered.
 const IN_FLIGHT: usize = 8;
@@ -53,7 +56,9 @@ pub async fn routes(front: Arc<Front>) -> Result<Routes, tonic_reflection::serve
         .register_encoded_file_descriptor_set(weir_proto::rpc::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    Ok(Routes::new(collector(front)).add_service(service).add_service(reflection))
+    let counted = from_fn_with_state(front.clone(), received::count);
+    let collector = Routes::new(collector(front)).into_axum_router().route_layer(counted);
+    Ok(Routes::from(collector).add_service(service).add_service(reflection))
 }
 
 #[tonic::async_trait]
@@ -64,7 +69,9 @@ impl Collector for CollectorService {
         let limit = self.0.options.request_timeout;
         let deadline =
             begun + grpc_timeout(request.metadata().as_ref()).map_or(limit, |asked| asked.min(limit));
-        let answered = batch(self.0.clone(), source, request.into_inner(), deadline).await;
+        let received = request.extensions().get().cloned();
+        let held = hold(self.0.clone(), received, request.into_inner()).await?;
+        let answered = batch(self.0.clone(), source, held, deadline).await;
         self.0.meter.took("collect", begun.elapsed());
         answered.map(Response::new)
     }
@@ -77,12 +84,17 @@ impl Collector for CollectorService {
     ) -> Result<Response<Self::CollectStreamStream>, Status> {
         let (front, source) = (self.0.clone(), self.source(&request));
         let ends = Instant::now() + grpc_timeout(request.metadata().as_ref()).unwrap_or(FOREVER);
-        let answers = request.into_inner().map(move |received| {
+        let (holder, received) = (self.0.clone(), request.extensions().get().cloned());
+        let messages = request.into_inner().then(move |message| {
+            let (front, received) = (holder.clone(), received.clone());
+            async move { hold(front, received, message?).await }
+        });
+        let answers = messages.map(move |held| {
             let (front, source) = (front.clone(), source.clone());
             async move {
                 let begun = Instant::now();
                 let deadline = ends.min(begun + front.options.request_timeout);
-                let answered = batch(front.clone(), source, received?, deadline).await;
+                let answered = batch(front.clone(), source, held?, deadline).await;
                 front.meter.took("collect_stream", begun.elapsed());
                 answered
             }
@@ -120,36 +132,48 @@ fn until_refused(
     })
 }
 
+/// A message, with the memory of it and of the records that are made of it.
+type Held = (CollectRequest, Room);
+
+/// Goes on with a message when there is memory for it; nothing more of a stream is read until then.
+async fn hold(
+    front: Arc<Front>,
+    received: Option<Received>,
+    message: CollectRequest,
+) -> Result<Held, Status> {
+    let mut room = received.map_or_else(|| front.memory.room(), |received| received.take());
+    let unpacked = message.events.len() * size_of::<IngestEvent>() + message.encoded_len();
+    let grown = front.grow_to(&mut room, unpacked + message.encoded_len()).await;
+    grown.map_err(|rejected| refuse(&front, &rejected))?;
+    Ok((message, room))
+}
+
+fn refuse(front: &Front, rejected: &Rejected) -> Status {
+    front.meter.rejected(rejected);
+    status(rejected)
+}
+
 async fn batch(
     front: Arc<Front>,
     source: Source,
-    request: CollectRequest,
+    (request, room): Held,
     deadline: Instant,
 ) -> Result<CollectResponse, Status> {
     let batch_id = request.batch_id;
-    let taken = tokio::time::timeout_at(deadline.into(), take(&front, &source, request, deadline));
+    let taken = tokio::time::timeout_at(deadline.into(), take(&front, &source, request, room, deadline));
     let answer = taken.await.unwrap_or_else(|_| Err(Rejected::TooSlow(front.options.request_timeout)));
-    match answer {
-        Ok(answer) => {
-            Ok(CollectResponse { batch_id, results: answer.events.into_iter().map(result).collect() })
-        }
-        Err(rejected) => {
-            front.meter.rejected(&rejected);
-            Err(status(&rejected))
-        }
-    }
+    let answer = answer.map_err(|rejected| refuse(&front, &rejected))?;
+    Ok(CollectResponse { batch_id, results: answer.events.into_iter().map(result).collect() })
 }
 
 async fn take(
     front: &Arc<Front>,
     source: &Source,
     request: CollectRequest,
+    room: Room,
     deadline: Instant,
 ) -> Result<Answer, Rejected> {
     front.slow_down().await?;
-    let mut room = front.memory.room();
-    // The message, and the records that are made of it.
-    front.grow(&mut room, 2 * request.encoded_len()).await?;
     let judged = front.judge_messages(source, request.events).await?;
     front.take(judged, room, deadline).await
 }

@@ -110,6 +110,27 @@ async fn limits_say_when_to_try_again() {
 }
 
 #[tokio::test]
+async fn without_memory_nothing_is_read_and_later_it_is() {
+    let bench = Bench::new(Ingest { memory_mb: 1, max_request_kb: 512, ..Ingest::default() });
+    let mut client = CollectorClient::new(serve(&bench).await);
+    let mut others = bench.front.memory.room();
+    assert!(others.grow_to(1 << 20).await);
+    let refused = client.collect(batch(1, &["a"])).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(refused.metadata().get("retry-after").unwrap(), "2");
+    let sent = futures_util::stream::iter([batch(2, &["b"])]);
+    let mut answers = client.collect_stream(sent).await.unwrap().into_inner();
+    assert_eq!(answers.message().await.unwrap_err().code(), Code::ResourceExhausted);
+    drop(others);
+    assert_eq!(client.collect(batch(3, &["c"])).await.unwrap().into_inner().results.len(), 1);
+    // The largest of requests, of events without anything: they take more than all of it.
+    let empty = CollectRequest { batch_id: 4, events: vec![IngestEvent::default(); 10_000] };
+    assert_eq!(client.collect(empty).await.unwrap_err().code(), Code::OutOfRange);
+    assert_eq!(bench.on_disk(), ["click c"]);
+    assert_eq!(bench.front.memory.used_bytes(), 0);
+}
+
+#[tokio::test]
 async fn a_stream_ends_with_its_deadline() {
     let bench = Bench::new(Ingest::default());
     let mut client = CollectorClient::new(serve(&bench).await);

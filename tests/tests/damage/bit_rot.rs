@@ -4,6 +4,7 @@
 //! | kind of file | what becomes of a flip |
 //! | --- | --- |
 //! | settings, decisions, rules, cuts | the checksum in the file tells; rules that no generation runs are not read |
+//! | log of operations | the checksum of each entry tells whoever reads it, or is to write to it |
 //! | mask key | the checksum tells whoever is to show masked users |
 //! | segments | heads and batches have checksums, and so has the seal behind the last one: a flip in the seal itself changes nothing. Behind a kill there is none; then the stores know how much there was |
 //! | manifests and files of checkpoints | named by `weir checkpoints verify`, and before a store is made of them |
@@ -14,7 +15,8 @@
 //! | `control.address` | only read while a job runs: see the tests beside `data_dir.rs` |
 //! | LOG, OPTIONS, IDENTITY | nobody reads them |
 //!
-//! The file of `weir tap --resume` stands elsewhere: see the tests beside `tap/resume.rs`.
+//! What a job with `[ingest]` writes besides is tested where it is read: the spool in `pipeline/tests/intake.rs`, the
+//! keys for credentials beside `credentials/key_file.rs`. So is the file of `weir tap --resume`, beside `tap/resume.rs`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
@@ -37,10 +39,11 @@ const SEED: u64 = 20_260_310;
 const WORKERS: usize = 3;
 
 /// How many flips there are in files of each kind, of a job that was stopped and of one that was killed.
-const FLIPS: [(Kind, usize, usize); 16] = [
+const FLIPS: [(Kind, usize, usize); 17] = [
     (Kind::Settings, 40, 0),
     (Kind::MaskKey, 40, 0),
     (Kind::ControlLog, 60, 0),
+    (Kind::OperatorLog, 60, 0),
     (Kind::Address, 0, 20),
     (Kind::LedgerCopy, 20, 0),
     (Kind::Rules, 40, 0),
@@ -247,7 +250,10 @@ impl World {
                 Err(wrong) => return wrong,
             }
         }
-        if matches!(flip.kind, Kind::CheckpointFile | Kind::CheckpointManifest | Kind::MaskKey) {
+        if matches!(
+            flip.kind,
+            Kind::CheckpointFile | Kind::CheckpointManifest | Kind::MaskKey | Kind::OperatorLog
+        ) {
             return if named { Outcome::Named } else { Outcome::Wrong("it is not noticed".to_owned()) };
         }
         let ran = self.input.go_on(copy);
@@ -272,6 +278,7 @@ fn looks(kind: Kind) -> &'static [&'static [&'static str]] {
     match kind {
         Kind::CheckpointFile => &[&["checkpoints", "verify"]],
         Kind::CheckpointManifest => &[&["checkpoints", "verify"], &["audit", "--json"]],
+        Kind::OperatorLog => &[&["operations"]],
         Kind::MaskKey => &[&["tap", "raw", "--until", "end", "--limit", "1"]],
         Kind::Rules | Kind::LedgerCopy | Kind::Address => &[],
         _ => &[&["audit", "--json"]],

@@ -4,7 +4,7 @@
 //! what was to be seen of it then. It is made by
 //!
 //! ```sh
-//! cargo test --release -p weir-tests --test upgrade -- --ignored
+//! cargo test --release -p weir-tests --test damage -- --ignored
 //! ```
 //!
 //! and made anew only by whoever changes a format on purpose: old fixtures stay, and are opened or refused.

@@ -1,0 +1,6 @@
+//! Going back: rewind, replay, and rules that change.
+
+mod replay;
+mod rewind;
+mod rewind_live;
+mod rules;
