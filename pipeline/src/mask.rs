@@ -6,7 +6,6 @@
 use crate::error::JobError;
 use rustix::io::Errno;
 use std::fs;
-use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use weir_proto::ip_key;

@@ -45,12 +45,15 @@ pub(super) async fn count(State(front): State<Arc<Front>>, mut request: Request,
     next.run(request.map(|inner| Body::new(Counted { inner, front, received, growing: None }))).await
 }
 
+/// A frame, once there is memory for it.
+type Growing = BoxFuture<'static, Result<(Frame<Bytes>, Room), Rejected>>;
+
 /// A body whose frames are let through when there is memory for them.
 struct Counted {
     inner: Body,
     front: Arc<Front>,
     received: Received,
-    growing: Option<BoxFuture<'static, Result<(Frame<Bytes>, Room), Rejected>>>,
+    growing: Option<Growing>,
 }
 
 impl HttpBody for Counted {

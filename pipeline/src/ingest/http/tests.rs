@@ -211,7 +211,7 @@ async fn a_spool_that_takes_nothing_is_told() {
 async fn memory_is_bounded() {
     let bench = Bench::new(Ingest { memory_mb: 1, max_request_kb: 1024, ..Ingest::default() });
     let mut held = bench.front.memory.room();
-    assert!(held.grow(900 << 10).await);
+    assert!(held.grow_to(900 << 10).await);
     let (status, json) = send(&bench, format!("{}{}", line("a"), " ".repeat(600 << 10))).await;
     assert_eq!((status, json["error"]["code"].as_str()), (503, Some("overloaded")), "{json}");
     drop(held);
