@@ -207,15 +207,15 @@ async fn exchange(
         Some(open) => Ok(open),
         None => open(to).await,
     };
+    let count = requests.len();
     let mut open = match open {
         Ok(open) => open,
-        Err(status) => return vec![of_status(&status)],
+        Err(status) => return ended(answers, &status, count),
     };
     for request in &requests {
         // If it has ended, the answers say so.
         let _ = open.batches.send(request.clone()).await;
     }
-    let count = requests.len();
     for request in requests {
         let answer = tokio::time::timeout(PATIENCE, open.answers.message()).await;
         let answer = answer.unwrap_or_else(|_| Err(Status::unknown("no answer")));
@@ -229,18 +229,21 @@ async fn exchange(
                 return answers;
             }
             Ok(None) => return answers,
-            Err(status) => {
-                let answer = of_status(&status);
-                let is_refused = matches!(answer, Answer::Rejected { .. });
-                answers.push(answer);
-                if is_refused {
-                    answers.resize_with(count, || Answer::Behind);
-                }
-                return answers;
-            }
+            Err(status) => return ended(answers, &status, count),
         }
     }
     *stream = Some(open);
+    answers
+}
+
+/// The answers of a stream that has ended with a status: if that is a refusal, there are none to what came behind.
+fn ended(mut answers: Vec<Answer>, status: &Status, count: usize) -> Vec<Answer> {
+    let answer = of_status(status);
+    let is_refused = matches!(answer, Answer::Rejected { .. });
+    answers.push(answer);
+    if is_refused {
+        answers.resize_with(count, || Answer::Behind);
+    }
     answers
 }
 

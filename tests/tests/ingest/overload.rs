@@ -16,10 +16,9 @@ const MEMORY_MB: u64 = 8;
 /// events more.
 const BESIDES_MB: u64 = 96;
 /// For how long it is too much.
-const RUSH: Duration = Duration::from_secs(15);
+const RUSH: Duration = Duration::from_secs(60);
 
 #[test]
-#[ignore = "its bound of memory is not kept in every run: messages of gRPC are decoded before they count for memory_mb"]
 fn a_rush_is_refused_cleanly_and_nothing_acknowledged_is_lost() {
     let scratch = Scratch::new("ingest-overload");
     let sink = Sink::start(Mood::Accepts);
