@@ -39,7 +39,7 @@ pub enum Kind {
     WriteAhead,
     /// Which manifest a store has.
     Current,
-    /// What RocksDB writes for people: nobody reads it back.
+    /// What is written for people and scripts, by RocksDB or of where ports are: nobody reads it back.
     Notes,
     /// Files that are locked, and have no bytes.
     Lock,
@@ -55,6 +55,7 @@ impl Kind {
             ["control.log"] => Some(Kind::ControlLog),
             ["operator.log"] => Some(Kind::OperatorLog),
             ["control.address"] => Some(Kind::Address),
+            [name] if name.ends_with(".address") => Some(Kind::Notes),
             ["ledger.json"] => Some(Kind::LedgerCopy),
             ["lock"] => Some(Kind::Lock),
             ["rules", name] if name.ends_with(".json") => Some(Kind::Rules),

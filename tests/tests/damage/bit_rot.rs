@@ -13,7 +13,7 @@
 //! | write-ahead logs | checksums of RocksDB; what they lost at their end is missed by the log |
 //! | `ledger.json` | only the job with a ledger reads it: see the tests beside `ledger/local.rs` |
 //! | `control.address` | only read while a job runs: see the tests beside `data_dir.rs` |
-//! | LOG, OPTIONS, IDENTITY | nobody reads them |
+//! | LOG, OPTIONS, IDENTITY, `metrics.address` | nobody reads them |
 //!
 //! What a job with `[ingest]` writes besides is tested where it is read: the spool in `pipeline/tests/intake.rs`, the
 //! keys for credentials beside `credentials/key_file.rs`. So is the file of `weir tap --resume`, beside `tap/resume.rs`.
