@@ -74,7 +74,7 @@ pub(super) fn text(summary: &Summary, top: &[AdvertiserBooks]) -> String {
             grouped(summary.accounts)
         ));
     } else {
-        out.push_str("  THE BOOKS DO NOT AGREE (while a job runs, events in flight are a difference):\n");
+        out.push_str("  THE BOOKS DO NOT AGREE (events in flight are a difference, while a job runs and after it was stopped):\n");
         let shown = summary.differences.iter().take(20).map(|d| format!("  {d}"));
         out.push_str(&shown.collect::<Vec<_>>().join("\n"));
     }

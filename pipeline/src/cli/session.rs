@@ -25,6 +25,8 @@ use weir_proto::rpc::{
 
 /// How often it is asked how far something is.
 const POLL: Duration = Duration::from_millis(100);
+/// How often it is looked whether a job is at rest.
+const REST: Duration = Duration::from_millis(5);
 /// Commands that are waited for at a time.
 const SIDE_BY_SIDE: usize = 32;
 
@@ -160,7 +162,7 @@ impl Session {
             if let Some((_, _, thread)) = &self.local
                 && thread.is_finished()
             {
-                return self.close();
+                return self.end();
             }
             let all = self.generations()?;
             let Some(found) = all.generations.iter().find(|g| g.id == id) else {
@@ -176,8 +178,19 @@ impl Session {
         }
     }
 
-    /// Ends a job that ran in this process; what it did is durable.
+    /// Ends a job that ran in this process, once every stage has folded what was done: the books are read next.
     pub(super) fn close(&mut self) -> Result<(), Failure> {
+        let is_working = |(host, _, thread): &Local| {
+            !thread.is_finished() && host.job().is_some_and(|job| !job.is_at_rest())
+        };
+        while self.local.as_ref().is_some_and(is_working) {
+            std::thread::sleep(REST);
+        }
+        self.end()
+    }
+
+    /// Ends a job that ran in this process; what it did is durable.
+    fn end(&mut self) -> Result<(), Failure> {
         let Some((host, dir, thread)) = self.local.take() else { return Ok(()) };
         host.stop();
         dir.forget_address(Port::Control.name());
@@ -191,7 +204,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // An error was said before, or is the cause of this.
-        let _ = self.close();
+        let _ = self.end();
     }
 }
 

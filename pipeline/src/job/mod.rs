@@ -13,6 +13,7 @@ use crate::data_dir::{DataDir, DataDirLock};
 use crate::deliver::{self, Deliveries};
 use crate::error::JobError;
 use crate::fleet::Fleet;
+use crate::flow::FLOW;
 use crate::generations::{Entry, Generation, Promotion, Registry, check_settled};
 use crate::ingest::{Spool, SpoolOptions};
 use crate::ledger::Ledger;
@@ -31,7 +32,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use weir_operators::Rules;
-use weir_proto::{Minute, StageId, TaskId, rpc};
+use weir_proto::{Minute, Producer, StageId, TaskId, rpc};
 use weir_state::{Retention, Store};
 
 /// Block cache of all stores together, in bytes.
@@ -289,6 +290,15 @@ impl Job {
     pub fn is_finished(&self) -> bool {
         let is_in_ledger = self.ledger.as_ref().is_none_or(|ledger| !ledger.is_owed_to());
         self.promotion.collect.ended.load(Ordering::Acquire) && self.fleet.live().lag() == 0 && is_in_ledger
+    }
+
+    /// Whether all stages of the published line have folded what came in.
+    pub fn is_at_rest(&self) -> bool {
+        let published = self.registry.published();
+        let runs = |task: Producer| {
+            FLOW.iter().any(|s| s.id == task.stage && self.registry.runs(published, s.id) == task.generation)
+        };
+        self.scheduler.are_idle(runs)
     }
 
     /// Lets go of old checkpoints, generations and log segments.
