@@ -96,7 +96,7 @@ need_rust_components() {
 
 # Installs what a build needs and a fresh Debian lacks, and chooses where the build goes.
 prepare_build() {
-  install_packages build-essential clang libclang-dev cmake pkg-config git curl ca-certificates
+  install_packages build-essential clang libclang-dev libssl-dev cmake pkg-config git curl ca-certificates
   need_rust
   export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$(cache_dir)/target}
   mkdir -p "$CARGO_TARGET_DIR"

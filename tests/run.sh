@@ -7,6 +7,18 @@ cd "$(dirname "$0")/.."
 # shellcheck source=tests/lib.sh
 . tests/lib.sh
 
+# Brings up a Kafka of its own for the tests that want one; where it cannot be had, they say that they are skipped.
+start_kafka() {
+  KAFKA_DIR=$(mktemp --directory)
+  if KAFKA_BROKERS=$(deploy/kafka.sh up --port 0 --dir "$KAFKA_DIR"); then
+    export KAFKA_BROKERS KAFKA_DIR
+    trap 'deploy/kafka.sh down --wipe --dir "$KAFKA_DIR"' EXIT
+  else
+    say "No Kafka can be had here: tests of its log are skipped"
+    unset KAFKA_BROKERS KAFKA_DIR
+  fi
+}
+
 main() {
   SECONDS=0
   prepare_build
@@ -18,6 +30,7 @@ main() {
   step cargo clippy --workspace --all-targets --release --locked \
     --features weir-sim/sabotage,weir-pipeline/failpoints -- -D warnings
   step cargo build --workspace --release --locked
+  start_kafka
   step cargo test --workspace --release --locked
   step tests/failpoints.sh
   step tests/sim.sh --seeds 2000

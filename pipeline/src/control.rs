@@ -6,7 +6,6 @@ use crate::generations::{Generation, Standing};
 use crate::host::Host;
 use crate::ingest::Front;
 use crate::job::{Job, Rewind};
-use crate::log::Log;
 use crate::rule_set::RuleSet;
 use crate::switches::service;
 use crate::tap::service::{self as service_of_taps, Rows};

@@ -4,7 +4,7 @@ use crate::auth::{Auth, NewToken, Role, add_token};
 use crate::config::Port;
 use crate::host::Host;
 use crate::job::{Job, JobOptions};
-use crate::log::LogOptions;
+use crate::log::LogChoice;
 use crate::net::{Limits, Listener};
 use crate::operations::{OperatorLog, paired};
 use crate::rule_set::RuleSet;
@@ -55,7 +55,7 @@ fn job(root: &Path) -> Arc<Host> {
         event_time: true,
         accounts: None,
         rules: RuleSet { rules: Rules::default(), networks: Vec::new() },
-        log: LogOptions::default(),
+        log: LogChoice::default(),
         retention: forever,
         after_outage: true,
         maintenance: false,

@@ -1,7 +1,7 @@
 //! The data directory of a job.
 //!
 //! ```text
-//! weir.json                 {"format": 2, "crc32c": …, "settings": {"partitions": n}}
+//! weir.json                 {"format": 3, "crc32c": …, "settings": {"partitions": n}}; with "kafka" if the topics are there
 //! lock                      held by the process that runs the job
 //! mask.key                  see `mask`
 //! credential.keys[.lock]    see `credentials::key_file`
@@ -25,6 +25,7 @@
 use crate::error::JobError;
 use crate::flow::FLOW;
 use crate::generations::Cut;
+use crate::log::{KafkaOptions, LogPlace};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -44,6 +45,9 @@ const LOCK_WAIT: Duration = Duration::from_millis(300);
 #[derive(Serialize, Deserialize)]
 struct Settings {
     partitions: u32,
+    /// Where the topics are, unless in `log/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kafka: Option<KafkaOptions>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -58,6 +62,7 @@ struct SealedSettings {
 pub struct DataDir {
     root: PathBuf,
     partitions: u32,
+    topics: LogPlace,
 }
 
 /// Held while a job runs in a data directory.
@@ -77,12 +82,18 @@ impl DataDir {
             }
             Err(e) => return Err(JobError::io("read", &path)(e)),
         };
-        let partitions = parse_settings(&text).map_err(|problem| other(&path, problem))?.partitions;
-        Ok(DataDir { root: root.to_owned(), partitions })
+        let Settings { partitions, kafka } =
+            parse_settings(&text).map_err(|problem| other(&path, problem))?;
+        let topics = kafka.map_or_else(|| LogPlace::Files(root.join("log")), LogPlace::kafka);
+        Ok(DataDir { root: root.to_owned(), partitions, topics })
     }
 
-    /// Opens or creates the directory for running a job in it.
-    pub fn lock(root: &Path, partitions: u32) -> Result<(Self, DataDirLock), JobError> {
+    /// Opens or creates the directory for running a job in it, with its topics in Kafka or in the directory.
+    pub fn lock(
+        root: &Path,
+        partitions: u32,
+        kafka: Option<&KafkaOptions>,
+    ) -> Result<(Self, DataDirLock), JobError> {
         fs::create_dir_all(root).map_err(JobError::io("create", root))?;
         let path = root.join("lock");
         let file = File::create(&path).map_err(JobError::io("create", &path))?;
@@ -95,9 +106,9 @@ impl DataDir {
         }
         let settings = root.join("weir.json");
         if !settings.exists() {
-            create_settings(&settings, partitions)?;
+            write_settings(&settings, partitions, kafka)?;
         }
-        let dir = Self::open(root)?;
+        let mut dir = Self::open(root)?;
         if dir.partitions != partitions {
             let problem = format!(
                 "was made with {} partitions and cannot go on with {partitions}: which partition an event \
@@ -106,8 +117,33 @@ impl DataDir {
             );
             return Err(other(root, problem));
         }
+        dir.go_on_with(&settings, kafka)?;
         crate::mask::ensure(root)?;
         Ok((dir, DataDirLock(file)))
+    }
+
+    /// Takes over other brokers of the same topics, but no other topics.
+    fn go_on_with(&mut self, settings: &Path, kafka: Option<&KafkaOptions>) -> Result<(), JobError> {
+        let known = self.topics.kafka_options();
+        if known == kafka {
+            return Ok(());
+        }
+        let named = |kafka: Option<&KafkaOptions>| match kafka {
+            None => "the directory itself (`log.kind` \"embedded\")".to_owned(),
+            Some(kafka) => format!("Kafka (`log.kind` \"kafka\", `log.kafka.prefix` {:?})", kafka.prefix),
+        };
+        if known.map(|k| &k.prefix) != kafka.map(|k| &k.prefix) {
+            let problem = format!(
+                "was made with its topics in {} and cannot go on with others, in {}: name those again, or start a new data \
+                 directory",
+                named(known),
+                named(kafka)
+            );
+            return Err(other(&self.root, problem));
+        }
+        write_settings(settings, self.partitions, kafka)?;
+        *self = Self::open(&self.root)?;
+        Ok(())
     }
 
     /// Partitions of every topic.
@@ -181,9 +217,14 @@ impl DataDir {
         self.root.join("state").join(generation.to_string())
     }
 
-    /// The topics.
+    /// The topics, if they are here.
     pub fn log(&self) -> PathBuf {
         self.root.join("log")
+    }
+
+    /// Where the topics are.
+    pub fn topics(&self) -> LogPlace {
+        self.topics.clone()
     }
 
     /// The spool of ingest, unless it is elsewhere.
@@ -277,8 +318,8 @@ struct SealedCut {
     cut: Cut,
 }
 
-fn create_settings(path: &Path, partitions: u32) -> Result<(), JobError> {
-    let settings = Settings { partitions };
+fn write_settings(path: &Path, partitions: u32, kafka: Option<&KafkaOptions>) -> Result<(), JobError> {
+    let settings = Settings { partitions, kafka: kafka.cloned() };
     let sealed = SealedSettings { format: FORMAT, crc32c: sum_of_json(&settings), settings };
     let text = serde_json::to_vec(&sealed).unwrap_or_default();
     replace_file(path, &text, PUBLIC, Some("settings.write")).map_err(JobError::io("write", path))
@@ -318,7 +359,7 @@ mod tests {
     #[test]
     fn a_flipped_bit_of_the_settings_or_the_address_is_an_error_that_names_the_file() {
         let folder = tempfile::tempdir().unwrap();
-        let (dir, _lock) = DataDir::lock(folder.path(), 3).unwrap();
+        let (dir, _lock) = DataDir::lock(folder.path(), 3, None).unwrap();
         dir.announce(CONTROL, "http://127.0.0.1:9465").unwrap();
         for (name, check) in [
             ("weir.json", (|root| DataDir::open(root).map(|_| ())) as fn(&Path) -> Result<(), JobError>),

@@ -25,7 +25,7 @@ pub enum JobError {
     /// A store knows of records that the log does not have.
     #[error(
         "the store of {task} is ahead of its log: it knows {topic} up to offset {store}, the log ends at {log}. \
-         {file} is damaged at its end, or log files were lost or replaced; restore it from a backup, or the whole \
+         {file} is damaged at its end, or was lost, replaced or made anew; restore it from a backup, or the whole \
          data directory to one checkpoint"
     )]
     AheadOfLog {
@@ -39,6 +39,22 @@ pub enum JobError {
         log: u64,
         /// The file with that end.
         file: PathBuf,
+    },
+    /// A topic is not the one that a store was made from.
+    #[error(
+        "{topic}-{partition} is not what {task} has read: another record stands at offset {offset} than the one that it \
+         has seen there. The topic was deleted and made anew, or `[log]` names another cluster than before: name the former \
+         one, or start a new data directory"
+    )]
+    OtherRecords {
+        /// Whose store.
+        task: Producer,
+        /// Which topic.
+        topic: TopicId,
+        /// Which partition.
+        partition: u32,
+        /// Where.
+        offset: u64,
     },
     /// A store knows less than its task has handed on.
     #[error(
@@ -184,6 +200,11 @@ impl JobError {
             JobError::Io { source, .. } => crate::log::is_full(source),
             _ => false,
         }
+    }
+
+    /// Whether the log could not be reached: the job can be opened again when it can.
+    pub fn is_away(&self) -> bool {
+        matches!(self, JobError::Log(error) if error.is_away())
     }
 
     /// A file operation on a path failed.

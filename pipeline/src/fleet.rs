@@ -4,7 +4,7 @@ use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::flow::{FLOW, Shared, Stage, outputs_from};
 use crate::generations::{Registry, Standing};
-use crate::log::EmbeddedLog;
+use crate::log::LiveLog;
 use crate::rule_set::RuleSet;
 use crate::scheduler::{Scheduler, Work};
 use crate::status::{Live, TaskStatus};
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use weir_operators::Rules;
-use weir_proto::{Minute, Producer, StageId, Topic};
+use weir_proto::{Minute, Producer, StageId, Topic, TopicId};
 use weir_state::{CheckpointDir, Store};
 
 /// Stores that are opened side by side: each waits for the disk.
@@ -25,7 +25,7 @@ pub type Tasks = Vec<Box<dyn Work>>;
 /// Opens tasks and keeps track of them.
 pub struct Fleet {
     dir: DataDir,
-    log: Arc<EmbeddedLog>,
+    log: Arc<dyn LiveLog>,
     stores: weir_state::Shared,
     checkpoints: CheckpointDir,
     registry: Arc<Registry>,
@@ -43,7 +43,7 @@ impl Fleet {
     /// Without tasks yet.
     pub fn new(
         dir: DataDir,
-        log: Arc<EmbeddedLog>,
+        log: Arc<dyn LiveLog>,
         stores: weir_state::Shared,
         registry: Arc<Registry>,
         like: Rules,
@@ -186,6 +186,15 @@ impl Fleet {
     /// What the tasks show of themselves.
     pub fn statuses(&self) -> MutexGuard<'_, Vec<Arc<TaskStatus>>> {
         self.statuses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The topic and the partition that a task reads, and the minimal successful offset in it; none while it reads what
+    /// other generations have written.
+    pub fn reads_from(&self, status: &TaskStatus) -> Option<(TopicId, u32, u64)> {
+        let (task, offset) = (status.task, status.minimal_successful_offset());
+        let stage = FLOW.iter().find(|stage| stage.id == task.stage)?;
+        let (line, partition) = (self.registry.line(task.generation, stage.reads), u32::from(task.partition));
+        Some((line.topic(), partition, line.offset_of(partition, offset)?))
     }
 
     /// The tasks whose backlog holds collect back.

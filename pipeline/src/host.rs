@@ -1,5 +1,6 @@
-//! The job of a process that outlives it. Where ingest takes events in, a job that finds no room on its disk is closed,
-//! and opened again when there is some, as a new process would; meanwhile events go into the spool.
+//! The job of a process that outlives it. A job that cannot reach its log is closed, and opened again when it can, as a
+//! new process would; so is one that finds no room on its disk, where ingest takes events in. Meanwhile those go into the
+//! spool.
 
 use crate::error::JobError;
 use crate::ingest::Spool;
@@ -46,14 +47,21 @@ impl Host {
             let result = job.run();
             drop(job);
             match result {
-                Err(error) if self.spool.is_some() && error.is_full() && !self.is_stopping() => {
-                    tracing::error!("{error}. The job rests; events are still taken in, into the spool");
+                Err(error) if self.may_rest(&error) && !self.is_stopping() => {
+                    let spool =
+                        if self.spool.is_some() { "; events are still taken in, into the spool" } else { "" };
+                    tracing::error!("{error}. The job rests{spool}");
                     self.close();
                     self.open(again)?;
                 }
                 result => return result,
             }
         }
+    }
+
+    /// Whether it is worth while to wait.
+    fn may_rest(&self, error: &JobError) -> bool {
+        error.is_away() || (self.spool.is_some() && error.is_full())
     }
 
     fn is_stopping(&self) -> bool {
@@ -91,7 +99,7 @@ impl Host {
                     return Ok(());
                 }
                 // Somebody may look at the directory for a moment.
-                Err(error) if error.is_full() || matches!(error, JobError::InUse(_)) => {
+                Err(error) if self.may_rest(&error) || matches!(error, JobError::InUse(_)) => {
                     tracing::warn!("{error}");
                     wait = WAIT_MOST.min(2 * wait);
                 }

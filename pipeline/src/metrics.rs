@@ -5,7 +5,6 @@ use crate::deliver::Deliveries;
 use crate::ingest::meter;
 use crate::job::Job;
 use crate::ledger::Ledger;
-use crate::log::Log;
 use crate::status::TaskStatus;
 use crate::switches::Switches;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -139,7 +138,9 @@ pub(crate) fn mirrored(outcome: &'static str) {
 pub fn observe(job: &Job) {
     job.published_statuses().iter().for_each(|status| observe_task(status));
     for topic in job.log().topics() {
-        gauge!(TOPIC_SIZE, "topic" => topic.to_string()).set(job.log().size_bytes(topic) as f64);
+        if let Some(bytes) = job.log().size_bytes(topic) {
+            gauge!(TOPIC_SIZE, "topic" => topic.to_string()).set(bytes as f64);
+        }
     }
     let collected = job.progress().bytes.load(std::sync::atomic::Ordering::Relaxed);
     counter!(COLLECTED).absolute(collected);

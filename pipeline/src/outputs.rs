@@ -1,7 +1,7 @@
 //! Appending a task's outputs: in order, without gaps, and nothing that stands there already.
 
 use crate::error::JobError;
-use crate::log::{Log, NewBatch};
+use crate::log::{Appended, Log, NewBatch};
 use std::sync::Arc;
 use weir_operators::outbox::OutBatch;
 use weir_proto::{Batch, BatchBuilder, TopicId};
@@ -16,25 +16,46 @@ pub struct Outputs {
     standing: Vec<Vec<u64>>,
 }
 
-/// What must be durable before turns may be committed, per topic.
+/// What must be durable before turns may be committed.
 #[derive(Clone, Debug, Default)]
-pub struct Tickets(Vec<(TopicId, u64)>);
+pub struct Tickets {
+    /// Per topic.
+    highest: Vec<(TopicId, u64)>,
+    /// The newest batch of each output and partition.
+    newest: Vec<(usize, TopicId, u32, Appended)>,
+}
 
 impl Tickets {
     /// Whether all of it is durable.
     pub fn are_durable(&self, log: &dyn Log) -> bool {
-        self.0.iter().all(|(topic, ticket)| log.is_durable(*topic, *ticket))
+        self.highest.iter().all(|(topic, ticket)| log.is_durable(*topic, *ticket))
+    }
+
+    /// Once they are durable: writes where they end into the position that is to be committed.
+    pub fn settle(&self, log: &dyn Log, meta: &mut TaskMeta) {
+        for (output, topic, partition, appended) in &self.newest {
+            meta.outputs[*output].1.ends[*partition as usize] = log.end(*topic, *partition, appended);
+        }
+    }
+
+    /// Adds a batch that was appended as this output of the task.
+    pub fn add(&mut self, output: usize, topic: TopicId, partition: u32, appended: Appended) {
+        self.raise(topic, appended.ticket);
+        match self.newest.iter_mut().find(|(o, _, p, _)| (*o, *p) == (output, partition)) {
+            Some(newest) => *newest = (output, topic, partition, appended),
+            None => self.newest.push((output, topic, partition, appended)),
+        }
     }
 
     /// Adds what must be durable for something else.
     pub fn merge(&mut self, other: Tickets) {
-        other.0.into_iter().for_each(|(topic, ticket)| self.raise(topic, ticket));
+        other.newest.into_iter().for_each(|(o, topic, p, appended)| self.add(o, topic, p, appended));
     }
 
-    pub(crate) fn raise(&mut self, topic: TopicId, ticket: u64) {
-        match self.0.iter_mut().find(|(t, _)| *t == topic) {
+    fn raise(&mut self, topic: TopicId, ticket: u64) {
+        match self.highest.iter_mut().find(|(t, _)| *t == topic) {
             Some((_, highest)) => *highest = ticket.max(*highest),
-            None => self.0.push((topic, ticket)),
+            None => self.highest.push((topic, ticket)),
         }
     }
 }
@@ -104,7 +125,7 @@ impl Outputs {
             }
             let appended = appended?;
             meta.outputs[output].1.ends[partition] = appended.end;
-            tickets.raise(topic, appended.ticket);
+            tickets.add(output, topic, batch.partition, appended);
         }
         Ok(tickets)
     }

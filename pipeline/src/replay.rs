@@ -6,7 +6,7 @@ use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::flow::{FLOW, Shared, Stage, outputs_from};
 use crate::generations::{Cut, Cuts, Difference, Generation, Registry, Sides};
-use crate::log::{BesideLog, LogOptions};
+use crate::log::{BesideLog, LiveLog, LogOptions};
 use crate::rule_set::RuleSet;
 use crate::scheduler::{Scheduler, Work};
 use crate::source::collect::now_ms;
@@ -117,7 +117,7 @@ impl Replay {
         let id = generation.id;
         registry.adopt(generation, cut.clone());
         let own = OwnDir::create(dir.root())?;
-        let log = BesideLog::with_own(&dir.log(), id, &own.path, dir.partitions(), LogOptions::default());
+        let log = BesideLog::with_own(dir.topics(), id, &own.path, dir.partitions(), LogOptions::default());
         let mut replay = Replay {
             dir: dir.clone(),
             registry,

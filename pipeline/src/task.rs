@@ -144,6 +144,7 @@ impl Task {
             let file = input.newest_file();
             return Err(JobError::AheadOfLog { task, topic, store, log, file });
         }
+        input.check_seen(task)?;
         let status = TaskStatus::new(Some(input.end()), &meta);
         Ok(Task {
             input,
@@ -219,6 +220,9 @@ impl Task {
     }
 
     fn commit(&mut self) -> Result<(), JobError> {
+        if let Some(turns) = &self.uncommitted {
+            turns.tickets.settle(&*self.log, &mut self.meta);
+        }
         self.meta.commits += 1;
         self.outbox.save(&mut self.meta);
         let mut commit = Commit::with_room(self.meta.commits, self.likely);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use weir_pipeline::input::Scan;
-use weir_pipeline::log::{EmbeddedLog, LogOptions};
+use weir_pipeline::log::{EmbeddedLog, LiveLog, LogOptions};
 use weir_pipeline::scheduler::{Need, Work};
 use weir_pipeline::source::accounts::AccountsProgress;
 use weir_pipeline::source::commands::CommandsTask;

@@ -176,7 +176,7 @@ fn a_missing_segment_and_a_damaged_end_of_a_closed_one_are_errors() {
         let log = EmbeddedLog::open(dir.path(), 1, options()).unwrap();
         let error = log.read(TOPIC, 0, 0, u64::MAX, None).map(|_| ()).unwrap_err();
         assert!(matches!(&error, LogError::Damaged { path: named, .. } if named == path), "{error}");
-        let reader = TopicReader::open(dir.path(), TOPIC).unwrap();
+        let reader = TopicReader::open(&dir.path().into(), TOPIC).unwrap();
         assert!(reader.read(0, 0, u64::MAX, None).is_err());
     };
     let bytes = fs::read(&all[1]).unwrap();
@@ -238,7 +238,7 @@ fn a_reader_beside_the_writer_sees_what_is_written_after_it_opened() {
     let dir = tempfile::tempdir().unwrap();
     let log = EmbeddedLog::open(dir.path(), 1, options()).unwrap();
     let mut end = append(&log, 0, batch(0, 3));
-    let reader = TopicReader::open(dir.path(), TOPIC).unwrap();
+    let reader = TopicReader::open(&dir.path().into(), TOPIC).unwrap();
     assert_eq!(reader.offsets(0), (0, 3));
     while segments(dir.path()).len() < 3 {
         end = append(&log, 0, batch(end, 6));
@@ -261,8 +261,10 @@ fn a_segment_of_other_partitions_is_an_error_that_names_the_file() {
     let strange = segments(other.path()).pop().unwrap();
     let place = segments(dir.path())[0].with_file_name(strange.file_name().unwrap());
     fs::copy(&strange, &place).unwrap();
-    let errors =
-        [EmbeddedLog::open(dir.path(), 2, options()).err(), TopicReader::open(dir.path(), TOPIC).err()];
+    let errors = [
+        EmbeddedLog::open(dir.path(), 2, options()).err(),
+        TopicReader::open(&dir.path().into(), TOPIC).err(),
+    ];
     for error in errors {
         assert!(matches!(&error, Some(LogError::Damaged { path, .. }) if *path == place), "{error:?}");
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use weir_pipeline::generations::Cut;
 use weir_pipeline::input::{Anew, Line, LineReader, Start};
-use weir_pipeline::log::{EmbeddedLog, Log, LogOptions, NewBatch};
+use weir_pipeline::log::{EmbeddedLog, LiveLog, Log, LogOptions, NewBatch};
 use weir_proto::{BatchBuilder, Minute, Producer, Provenance, Record, StageId, TaskId, Topic, TopicId};
 use weir_state::{CheckpointDir, Manifest, Mark};
 

@@ -27,6 +27,10 @@ pub enum AdjustmentKind {
 }
 
 impl AdjustmentKind {
+    /// Every kind.
+    pub const ALL: [AdjustmentKind; 3] =
+        [AdjustmentKind::Reversal, AdjustmentKind::Charge, AdjustmentKind::Change];
+
     /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
@@ -37,7 +41,7 @@ impl AdjustmentKind {
     }
 
     fn from_code(code: u8) -> Option<Self> {
-        [Self::Reversal, Self::Charge, Self::Change].into_iter().find(|k| *k as u8 == code)
+        Self::ALL.into_iter().find(|k| *k as u8 == code)
     }
 }
 

@@ -13,6 +13,7 @@
 //! in the frame of the log that holds it.
 
 use crate::buffer::Buffer;
+use crate::bytes::{put_varint, take_varint};
 use crate::provenance::Provenance;
 
 /// A batch's bytes do not have the layout above.
@@ -159,32 +160,6 @@ impl<'a> Iterator for Batch<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         self.cursor.next(self.bytes)
     }
-}
-
-fn put_varint(out: &mut Vec<u8>, mut n: u64) {
-    while n >= 0x80 {
-        out.push(n as u8 | 0x80);
-        n >>= 7;
-    }
-    out.push(n as u8);
-}
-
-#[inline]
-fn take_varint(b: &mut &[u8]) -> Option<u64> {
-    let mut n = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = b.split_first()?;
-        *b = rest;
-        // The tenth byte has room for one bit.
-        if shift == 63 && *byte > 1 {
-            return None;
-        }
-        n |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(n);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -27,10 +27,20 @@ impl<'a> Command<'a> {
 
     /// The record's bytes.
     pub fn encode(command: &rpc::Command) -> Vec<u8> {
-        let mut b = vec![KIND_COMMAND, VERSION, 0, 0, 0, 0, 0, 0];
-        b.extend_from_slice(&command.advertiser_id.to_le_bytes());
-        b.extend_from_slice(&command.encode_to_vec());
+        [&Self::head(command.advertiser_id)[..], &command.encode_to_vec()].concat()
+    }
+
+    /// What stands in front of the protobuf.
+    pub(crate) fn head(advertiser_id: u64) -> [u8; HEAD] {
+        let mut b = [0; HEAD];
+        (b[0], b[1]) = (KIND_COMMAND, VERSION);
+        b[8..].copy_from_slice(&advertiser_id.to_le_bytes());
         b
+    }
+
+    /// The protobuf.
+    pub(crate) fn message(&self) -> &'a [u8] {
+        &self.0[HEAD..]
     }
 
     pub(crate) fn decode(b: &'a [u8]) -> Result<Self, RecordError> {
@@ -50,7 +60,7 @@ impl<'a> Command<'a> {
 
     /// The whole command.
     pub fn read(&self) -> Result<rpc::Command, RecordError> {
-        let read = rpc::Command::decode(&self.0[HEAD..]).ok();
+        let read = rpc::Command::decode(self.message()).ok();
         // It was routed by the number in front.
         read.filter(|command| command.advertiser_id == self.advertiser_id())
             .ok_or(RecordError::Length { kind: "command", len: self.0.len() })

@@ -104,7 +104,7 @@ pub struct Dropped<'a> {
 impl<'a> Dropped<'a> {
     /// The most of a malformed line that is kept, in bytes.
     pub const MAX_RAW: usize = 512;
-    const MAX_DETAIL: usize = 1024;
+    pub(crate) const MAX_DETAIL: usize = 1024;
 
     /// An event that was read and then dropped.
     pub fn event(stage: StageId, reason: DropReason, event: Event<'a>) -> Self {

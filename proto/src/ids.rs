@@ -73,15 +73,22 @@ fn parse_ulid(b: &[u8]) -> Option<u128> {
     (seen < 32).then_some(id)
 }
 
+/// The digits of a ULID.
+pub(crate) fn ulid_digits(id: u128) -> [u8; 26] {
+    // Twelve digits fit a machine word, which is shifted faster than all of the number.
+    let words = [(id >> 120) as u64, (id >> 60) as u64, id as u64];
+    std::array::from_fn(|i| {
+        let (word, behind) =
+            if i < 2 { (words[0], 1 - i) } else { (words[1 + (i - 2) / 12], 11 - (i - 2) % 12) };
+        CROCKFORD[(word >> (5 * behind) & 31) as usize]
+    })
+}
+
 impl fmt::Display for Guid<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Guid::Text(text) => f.write_str(text),
-            Guid::Ulid(id) => {
-                let digits: [u8; 26] =
-                    std::array::from_fn(|i| CROCKFORD[(id >> (125 - 5 * i) & 31) as usize]);
-                f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
-            }
+            Guid::Ulid(id) => f.write_str(std::str::from_utf8(&ulid_digits(*id)).map_err(|_| fmt::Error)?),
         }
     }
 }

@@ -61,6 +61,9 @@ pub enum Fate {
 }
 
 impl Fate {
+    /// Every fate.
+    pub const ALL: [Fate; 4] = [Fate::Retry, Fate::Dead, Fate::Retried, Fate::Discarded];
+
     /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
@@ -72,7 +75,7 @@ impl Fate {
     }
 
     fn from_code(code: u8) -> Option<Self> {
-        [Self::Retry, Self::Dead, Self::Retried, Self::Discarded].into_iter().find(|f| *f as u8 == code)
+        Self::ALL.into_iter().find(|f| *f as u8 == code)
     }
 }
 
@@ -100,7 +103,7 @@ pub struct Letter<'a> {
 }
 
 impl<'a> Letter<'a> {
-    const MAX_REASON: usize = 1024;
+    pub(crate) const MAX_REASON: usize = 1024;
 
     /// The parts of the record, to be written one after the other.
     pub fn encode(&self) -> ([u8; FIXED], [&'a str; 2]) {

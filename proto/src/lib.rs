@@ -12,6 +12,7 @@ mod charge;
 mod command;
 mod dropped;
 mod event;
+pub mod exchange;
 mod ids;
 mod kinds;
 mod letter;

@@ -1,4 +1,4 @@
-//! The wire types that other programs see, generated from `weir/v1/weir.proto`.
+//! The wire types that other programs see, generated from `weir/v1/*.proto`.
 
 #![allow(missing_docs, clippy::all, clippy::unwrap_used)] // generated code
 

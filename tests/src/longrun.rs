@@ -234,12 +234,23 @@ impl LongRun {
         of("charges") + of("dropped")
     }
 
+    /// Whether the job has not ended by itself.
+    #[track_caller]
+    pub fn is_alive(&mut self) -> bool {
+        self.weir.as_mut().unwrap().is_alive()
+    }
+
+    /// How the job ended, which it does by itself.
+    #[track_caller]
+    pub fn ended(&mut self) -> Done {
+        self.weir.take().unwrap().wait()
+    }
+
     /// Fails if the job has ended by itself.
     #[track_caller]
     pub fn assert_alive(&mut self) {
-        if !self.weir.as_mut().unwrap().is_alive() {
-            let done = self.weir.take().unwrap().wait();
-            panic!("the job ended by itself: {done:?}");
+        if !self.is_alive() {
+            panic!("the job ended by itself: {:?}", self.ended());
         }
     }
 }

@@ -42,7 +42,7 @@ impl Auditor {
         from: Option<Minute>,
         to: Option<Minute>,
     ) -> Result<Self, SegmentError> {
-        let log: Arc<dyn Log> = Arc::new(BesideLog::open(&dir.log()));
+        let log: Arc<dyn Log> = Arc::new(BesideLog::open(dir.topics()));
         let segment = Segment::choose(dir, &registry, &*log, from, to)?;
         let published = registry.published();
         Ok(Auditor { dir: dir.clone(), registry, log, published, segment })

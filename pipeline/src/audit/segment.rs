@@ -116,7 +116,8 @@ pub(super) fn topics(dir: &DataDir, registry: &Registry) -> Vec<TopicId> {
     let generations: Vec<u32> = registry.all().iter().map(|(g, _)| g.id).chain([1]).collect();
     let all: BTreeSet<TopicId> =
         generations.iter().flat_map(|g| Topic::ALL.map(|topic| topic.of(*g))).collect();
-    all.into_iter().filter(|id| dir.log().join(id.to_string()).is_dir()).collect()
+    // What cannot be asked for is looked at, and says so itself.
+    all.into_iter().filter(|id| dir.topics().has(*id).unwrap_or(true)).collect()
 }
 
 /// Whether nothing of the published line was trimmed away.
@@ -175,5 +176,5 @@ fn is_behind(log: &dyn Log, meta: &TaskMeta) -> Result<bool, JobError> {
 
 /// Opens a topic; the error if it cannot be.
 pub(super) fn open(dir: &DataDir, topic: TopicId) -> Result<TopicReader, crate::log::LogError> {
-    TopicReader::open(&dir.log(), topic)
+    TopicReader::open(&dir.topics(), topic)
 }

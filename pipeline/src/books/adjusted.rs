@@ -4,7 +4,7 @@
 
 use super::{BooksError, Day, Period};
 use crate::generations::Registry;
-use crate::log::TopicReader;
+use crate::log::{LogPlace, TopicReader};
 use crate::tap::{Cursor, From, Until};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ pub struct Adjusted {
 
 /// Sums of what stands in `adjustments` of an advertiser and was posted on these days.
 pub(super) fn of(
-    log: &std::path::Path,
+    log: &LogPlace,
     registry: &Registry,
     (partition, advertiser_id): (u32, u64),
     period: &Period,

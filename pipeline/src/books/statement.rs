@@ -142,7 +142,7 @@ pub fn statement(stores: &Stores, advertiser_id: u64, period: Period) -> Result<
     let entry = entry.unwrap_or_default();
     let balance = account.map(|account| Balance::of(&account, &entry, &all, &period)).transpose()?;
     let shown: Vec<_> = all.into_iter().filter(|(key, _)| period.has(key.day)).collect();
-    let log = stores.dir().log();
+    let log = stores.dir().topics();
     Ok(Statement {
         advertiser_id,
         period,

@@ -95,7 +95,7 @@ pub(super) fn dead(command: &DeadCommand) -> Result<(), Failure> {
 }
 
 fn read(dir: &DataDir) -> Result<BTreeMap<MessageId, DeadLetter>, Failure> {
-    let log: Arc<dyn Log> = Arc::new(BesideLog::open(&dir.log()));
+    let log: Arc<dyn Log> = Arc::new(BesideLog::open(dir.topics()));
     Ok(dead_letters(&log, dir.partitions())?)
 }
 

@@ -114,7 +114,7 @@ fn asked(session: &mut session::Session) -> Result<Vec<Row>, Failure> {
 fn read(dir: &DataDir) -> Result<Vec<Row>, Failure> {
     let registry = Registry::open(dir)?;
     let published = registry.published();
-    let log: Arc<dyn Log> = Arc::new(BesideLog::open(&dir.log()));
+    let log: Arc<dyn Log> = Arc::new(BesideLog::open(dir.topics()));
     let stores = Shared::new(8 << 20);
     let mut rows = Vec::new();
     for stage in StageId::ALL {

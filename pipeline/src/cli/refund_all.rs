@@ -66,12 +66,12 @@ pub(super) fn refund_all(args: &RefundArgs, filter: &str) -> Result<(), Failure>
 
 /// The charges, oldest first.
 fn matching(args: &RefundArgs, dir: &DataDir, filter: &Filter) -> Result<Vec<Charged>, Failure> {
-    let (registry, log) = (Registry::open(dir)?, BesideLog::open(&dir.log()));
+    let (registry, log) = (Registry::open(dir)?, BesideLog::open(dir.topics()));
     let partition = partition::by_advertiser(args.advertiser, dir.partitions());
     let place = (args.from.unwrap_or(From::Start), args.until.unwrap_or(Until::End));
     let mut found = Vec::new();
     for part in published_parts(&registry, &log, partition).iter().rev().filter(|part| part.from < part.to) {
-        let reader = TopicReader::open(&dir.log(), part.topic)?;
+        let reader = TopicReader::open(&dir.topics(), part.topic)?;
         let mut cursor = Cursor::new(&reader, partition, (place.0, Some(place.1)), None)?;
         let visit = |record: Found<'_>| look(args, part, filter, &record, &mut found);
         read(&mut cursor, &reader, part, visit).map_err(|error| match error {

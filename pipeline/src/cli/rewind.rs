@@ -111,7 +111,7 @@ fn compare(session: &mut Session, dir: &DataDir, id: u32) -> Result<Difference, 
     let all = session.generations()?;
     let until = all.generations.iter().find(|g| g.id == id).map_or(0, |g| g.minute);
     let registry = Registry::open(dir)?;
-    let log = Arc::new(BesideLog::open(&dir.log()));
+    let log = Arc::new(BesideLog::open(dir.topics()));
     let Some(sides) = Sides::of(&registry, log, id, Minute(until)) else { return Ok(Difference::default()) };
     let spinner = records_spinner("comparing");
     let found = sides.compare(dir.partitions(), &mut |n| spinner.set_position(n))?;

@@ -3,11 +3,11 @@
 use super::progress::Progress;
 use super::signals::Signals;
 use super::{Failure, output, report};
-use crate::config::{ClockKind, Compression, Config, Ledger};
+use crate::config::{self, ClockKind, Compression, Config, Ledger, LogKind};
 use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::job::{Job, JobOptions};
-use crate::log::{Codec, LogOptions};
+use crate::log::{Codec, LogChoice, LogOptions};
 use crate::rule_set::RuleSet;
 use crate::source::FileSpec;
 use crate::summary::Books;
@@ -174,13 +174,22 @@ pub(super) fn refused(error: JobError) -> Failure {
     }
 }
 
+fn log_of(log: &config::Log) -> LogChoice {
+    match log.kind {
+        LogKind::Kafka => LogChoice::Kafka(log.kafka.clone()),
+        LogKind::Embedded => LogChoice::Embedded(LogOptions {
+            codec: if log.compression == Compression::None { Codec::None } else { Codec::Lz4 },
+            plain_when_behind: log.compression == Compression::Auto,
+            segment_bytes: log.segment_mb << 20,
+            sync_interval: log.sync_interval,
+            ..LogOptions::default()
+        }),
+    }
+}
+
 /// What a job is to do, by its configuration.
 pub(super) fn options_of(config: &Config) -> Result<JobOptions, JobError> {
     let minutes = |d: Duration| d.as_secs().div_ceil(60) as u32;
-    let codec = match config.log.compression {
-        Compression::Auto | Compression::Lz4 => Codec::Lz4,
-        Compression::None => Codec::None,
-    };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(JobOptions {
         data_dir: config.data_dir.clone(),
@@ -191,13 +200,7 @@ pub(super) fn options_of(config: &Config) -> Result<JobOptions, JobError> {
         event_time: config.time.clock == ClockKind::Events,
         accounts: config.accounts.as_ref().map(|a| a.file.clone()),
         rules: rules_of(config)?,
-        log: LogOptions {
-            codec,
-            plain_when_behind: config.log.compression == Compression::Auto,
-            segment_bytes: config.log.segment_mb << 20,
-            sync_interval: config.log.sync_interval,
-            ..LogOptions::default()
-        },
+        log: log_of(&config.log),
         retention: Retention {
             every_minute_for: minutes(config.checkpoints.every_minute_for),
             every_hour_for: minutes(config.checkpoints.every_hour_for),

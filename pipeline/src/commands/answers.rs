@@ -4,7 +4,7 @@
 use crate::error::JobError;
 use crate::generations::Registry;
 use crate::input::Scan;
-use crate::log::{EmbeddedLog, Log};
+use crate::log::LiveLog;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_proto::{Answer, Outcome, Record, StageId, Topic, rpc};
@@ -15,7 +15,7 @@ const AT_A_TIME: u64 = 1_024;
 /// Answers of a partition from a moment on.
 pub(super) struct Answers<'a> {
     registry: &'a Registry,
-    log: &'a Arc<EmbeddedLog>,
+    log: &'a Arc<dyn LiveLog>,
     partition: u32,
     /// Where the `answers` of each generation ended at that moment.
     ends: BTreeMap<u32, u64>,
@@ -25,7 +25,7 @@ pub(super) struct Answers<'a> {
 
 impl<'a> Answers<'a> {
     /// Those that come from now on.
-    pub(super) fn from_now(registry: &'a Registry, log: &'a Arc<EmbeddedLog>, partition: u32) -> Self {
+    pub(super) fn from_now(registry: &'a Registry, log: &'a Arc<dyn LiveLog>, partition: u32) -> Self {
         let own = registry.all().into_iter().map(|(g, _)| registry.runs(g.id, StageId::Deduct));
         let ends = own.map(|id| (id, log.high_watermark(Topic::Answers.of(id), partition))).collect();
         let generation = deciding(registry);
@@ -63,7 +63,7 @@ fn deciding(registry: &Registry) -> u32 {
     registry.ends_generation(registry.published(), StageId::Deduct)
 }
 
-fn scan(log: &Arc<EmbeddedLog>, generation: u32, partition: u32, ends: &BTreeMap<u32, u64>) -> Scan {
+fn scan(log: &Arc<dyn LiveLog>, generation: u32, partition: u32, ends: &BTreeMap<u32, u64>) -> Scan {
     let topic = Topic::Answers.of(generation);
     let from = ends.get(&generation).copied().unwrap_or(0).max(log.start(topic, partition));
     Scan::new(log.clone(), topic, partition, from, AT_A_TIME)

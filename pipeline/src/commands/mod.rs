@@ -12,7 +12,7 @@ mod under_way;
 
 use crate::error::JobError;
 use crate::generations::Registry;
-use crate::log::EmbeddedLog;
+use crate::log::LiveLog;
 use crate::scheduler::Scheduler;
 use crate::source::collect::now_ms;
 use crate::source::mailbox::{Mailbox, Submission};
@@ -37,7 +37,7 @@ pub struct Commands {
     /// The generations.
     pub registry: Arc<Registry>,
     /// The log.
-    pub log: Arc<EmbeddedLog>,
+    pub log: Arc<dyn LiveLog>,
     /// What runs the source and deduct.
     pub scheduler: Arc<Scheduler>,
     /// Where the source finds commands.

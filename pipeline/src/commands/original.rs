@@ -7,7 +7,7 @@ use crate::deliver::{Message, message_at, published_charges};
 use crate::error::JobError;
 use crate::explain::{Stretch, Wanted, cut_before, scan};
 use crate::generations::{Cuts, Registry};
-use crate::log::EmbeddedLog;
+use crate::log::LiveLog;
 use std::sync::Arc;
 use weir_operators::partition;
 use weir_proto::rpc::command::Action;
@@ -23,7 +23,7 @@ pub struct Originals {
     /// The generations.
     pub registry: Arc<Registry>,
     /// The log.
-    pub log: Arc<EmbeddedLog>,
+    pub log: Arc<dyn LiveLog>,
 }
 
 impl Originals {

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{
-    Accounts, AntiBrush, AntiFraud, Checkpoints, ClockKind, Compression, Config, Deliver, Ledger, Listen,
-    Log, LogKind, State, Time,
+    Accounts, AntiBrush, AntiFraud, Checkpoints, ClockKind, Compression, Config, Deliver, KafkaOptions,
+    Ledger, Listen, Log, LogKind, State, Time,
 };
 
 const MINUTE: u64 = 60;
@@ -101,6 +101,7 @@ impl Default for Log {
             compression: Compression::Auto,
             segment_mb: 128,
             sync_interval: Duration::from_millis(5),
+            kafka: KafkaOptions::default(),
         }
     }
 }

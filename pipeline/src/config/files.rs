@@ -25,7 +25,8 @@ impl Config {
         let inputs = sources.chain(accounts).chain(networks);
         let regions = self.enrichment.iter_mut().map(|enrichment| &mut enrichment.regions);
         let ingest = spool.chain(regions);
-        for path in data_dir.chain(inputs).chain(ingest).chain(security).chain(keys) {
+        let kafka = std::iter::once(&mut self.log.kafka.client_file);
+        for path in data_dir.chain(inputs).chain(ingest).chain(security).chain(keys).chain(kafka) {
             // An empty path would become the folder itself, and pass for one given.
             if !path.as_os_str().is_empty() {
                 *path = folder.join(&*path);

@@ -199,7 +199,7 @@ pub struct State {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a section")]
 pub struct Log {
-    /// Which log is used (default `embedded`, the only one).
+    /// Which log is used (default `embedded`).
     pub kind: LogKind,
     /// How blocks of the log are compressed (default `auto`: with lz4, but not while the job has fallen
     /// behind its source).
@@ -210,6 +210,8 @@ pub struct Log {
     /// How long a group commit may gather, 0ms to 1s (default 5ms).
     #[serde(deserialize_with = "values::duration_within::<_, 0, 1000>")]
     pub sync_interval: Duration,
+    /// Where the topics are in Kafka, with the kind `kafka`.
+    pub kafka: KafkaOptions,
 }
 
 /// `[deliver]`: the account system that the published outcomes are posted to.
@@ -259,6 +261,7 @@ impl std::fmt::Debug for Ledger {
     }
 }
 
+pub use crate::log::KafkaOptions;
 pub use credentials::Credentials;
 pub use ingest::Ingest;
 pub use optional::{Enrichment, Mirror};

@@ -12,10 +12,12 @@ use super::duration::{self, LONGEST_MS};
 
 /// Which log carries the clicks between the stages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase", expecting = "\"embedded\"")]
+#[serde(rename_all = "lowercase", expecting = "\"embedded\" or \"kafka\"")]
 pub enum LogKind {
     /// The log built into Weir, under `data_dir`.
     Embedded,
+    /// Topics of Apache Kafka.
+    Kafka,
 }
 
 /// Whose minutes make the ticks.

@@ -3,7 +3,7 @@
 use super::message::Message;
 use crate::error::JobError;
 use crate::input::Scan;
-use crate::log::{EmbeddedLog, Log, NewBatch};
+use crate::log::{LiveLog, NewBatch};
 use crate::outputs::Tickets;
 use std::sync::Arc;
 use weir_proto::{BatchBuilder, Fate, Letter, MessageId, Producer, Provenance, Record, RecordError, Topic};
@@ -29,14 +29,14 @@ pub struct Verdict<'a> {
 
 /// Collects letters and appends them.
 pub struct Letters {
-    log: Arc<EmbeddedLog>,
+    log: Arc<dyn LiveLog>,
     task: Producer,
     batches: [BatchBuilder; 2],
 }
 
 impl Letters {
     /// Of a task.
-    pub fn new(log: Arc<EmbeddedLog>, task: Producer) -> Self {
+    pub fn new(log: Arc<dyn LiveLog>, task: Producer) -> Self {
         Letters { log, task, batches: Default::default() }
     }
 
@@ -71,7 +71,7 @@ impl Letters {
     /// Appends what was written.
     pub fn append(&mut self, meta: &mut TaskMeta) -> Result<Tickets, JobError> {
         let (mut tickets, partition) = (Tickets::default(), self.task.partition);
-        for (builder, (topic, output)) in self.batches.iter_mut().zip(&mut meta.outputs) {
+        for (at, (builder, (topic, output))) in self.batches.iter_mut().zip(&mut meta.outputs).enumerate() {
             let (count, last) = (builder.count(), builder.last());
             if count == 0 {
                 continue;
@@ -83,7 +83,7 @@ impl Letters {
             let appended = self.log.append(topic, u32::from(partition), batch)?;
             *next_seq += u64::from(count);
             output.ends[usize::from(partition)] = appended.end;
-            tickets.raise(topic, appended.ticket);
+            tickets.add(at, topic, u32::from(partition), appended);
         }
         Ok(tickets)
     }

@@ -35,7 +35,7 @@ use crate::config::Deliver;
 use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::generations::Registry;
-use crate::log::{EmbeddedLog, Log};
+use crate::log::{LiveLog, Log};
 use crate::scheduler::{Scheduler, Work};
 use crate::status::TaskStatus;
 use crate::switches::Switch;
@@ -86,7 +86,7 @@ pub fn open(
     options: Option<&Deliver>,
     dir: &DataDir,
     stores: &Shared,
-    log: &Arc<EmbeddedLog>,
+    log: &Arc<dyn LiveLog>,
     registry: &Arc<Registry>,
     switch: Arc<Switch>,
 ) -> Result<Opened, JobError> {

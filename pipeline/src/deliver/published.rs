@@ -13,7 +13,7 @@ use super::message::Message;
 use crate::error::JobError;
 use crate::generations::Registry;
 use crate::input::{Head, Scan};
-use crate::log::{EmbeddedLog, Log};
+use crate::log::{LiveLog, Log};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -99,7 +99,7 @@ pub fn published_charges(registry: &Registry) -> Vec<(u32, Minute)> {
 }
 
 /// The record that stands at a place, unless the log has let go of it.
-pub fn message_at(log: &Arc<EmbeddedLog>, id: &MessageId) -> Result<Option<Message>, JobError> {
+pub fn message_at(log: &Arc<dyn LiveLog>, id: &MessageId) -> Result<Option<Message>, JobError> {
     if id.offset < log.start(id.topic, id.partition) {
         return Ok(None);
     }
@@ -114,7 +114,7 @@ fn message(id: MessageId, head: Head, bytes: &[u8]) -> Message {
 
 /// Reads what is published.
 pub struct Published {
-    log: Arc<EmbeddedLog>,
+    log: Arc<dyn LiveLog>,
     registry: Arc<Registry>,
     task: TaskId,
     at: Reading,
@@ -126,7 +126,7 @@ impl Published {
     /// From where it was found to be, or from the oldest record left. `section` is that of the configuration
     /// that reads.
     pub fn open(
-        log: Arc<EmbeddedLog>,
+        log: Arc<dyn LiveLog>,
         registry: Arc<Registry>,
         partition: u32,
         found: Option<Reading>,
@@ -154,7 +154,7 @@ impl Published {
         Ok(this)
     }
 
-    fn scan(log: &Arc<EmbeddedLog>, topic: TopicId, partition: u32, offset: u64) -> Scan {
+    fn scan(log: &Arc<dyn LiveLog>, topic: TopicId, partition: u32, offset: u64) -> Scan {
         Scan::new(log.clone(), topic, partition, offset, AT_A_TIME)
     }
 

@@ -7,7 +7,7 @@ use super::unfinished::{DeadLetters, Unfinished, Waiting};
 use crate::config::Deliver;
 use crate::error::JobError;
 use crate::generations::Registry;
-use crate::log::{EmbeddedLog, Log};
+use crate::log::LiveLog;
 use crate::status::TaskStatus;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use weir_state::{Commit, Durability, Store, TaskMeta};
 pub struct TaskState {
     pub(super) options: Deliver,
     pub(super) task: Producer,
-    pub(super) log: Arc<EmbeddedLog>,
+    pub(super) log: Arc<dyn LiveLog>,
     pub(super) store: Store,
     pub(super) meta: TaskMeta,
     pub(super) published: Published,
@@ -35,7 +35,7 @@ impl TaskState {
         options: Option<&Deliver>,
         task: Producer,
         store: Store,
-        log: Arc<EmbeddedLog>,
+        log: Arc<dyn LiveLog>,
         registry: Arc<Registry>,
     ) -> Result<Self, JobError> {
         let partition = u32::from(task.partition);

@@ -15,7 +15,6 @@ use super::split::Answer;
 use super::state::TaskState;
 use super::unfinished::{Backoff, DeadLetters, Waiting};
 use crate::error::JobError;
-use crate::log::Log;
 use crate::outputs::Tickets;
 use crate::scheduler::{FollowUp, Need, Work};
 use crate::source::collect::now_ms;
@@ -245,13 +244,15 @@ impl DeliverTask {
         let tickets = self.own.letters.append(&mut self.own.meta)?;
         self.own.meta.position = self.reading.offset;
         self.reading.save(&mut commit);
-        commit.put_meta(&self.own.meta);
         self.uncommitted = Some(Uncommitted { tickets, commit, decided });
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), JobError> {
-        let Some(Uncommitted { commit, decided, .. }) = self.uncommitted.take() else { return Ok(()) };
+        let Some(turn) = self.uncommitted.take() else { return Ok(()) };
+        let Uncommitted { tickets, mut commit, decided } = turn;
+        tickets.settle(&*self.own.log, &mut self.own.meta);
+        commit.put_meta(&self.own.meta);
         self.own.store.commit_as("deliver.commit", commit, Durability::Process)?;
         if let Some(own) = self.shared.needs().get_mut(self.partition() as usize) {
             *own = self.own.needs(self.reading);

@@ -40,7 +40,7 @@ impl Explainer {
     pub fn open(dir: &DataDir, personal: Personal) -> Result<Self, JobError> {
         Ok(Explainer {
             registry: Registry::open(dir)?,
-            log: Arc::new(BesideLog::open(&dir.log())),
+            log: Arc::new(BesideLog::open(dir.topics())),
             stores: Shared::new(8 << 20),
             dir: dir.clone(),
             personal,

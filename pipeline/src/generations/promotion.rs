@@ -11,7 +11,7 @@
 use super::{Difference, Entry, Registry, Sides};
 use crate::error::JobError;
 use crate::fleet::Fleet;
-use crate::log::{EmbeddedLog, Log, NewBatch};
+use crate::log::{LiveLog, NewBatch};
 use crate::scheduler::Scheduler;
 use crate::source::collect::CollectProgress;
 use crate::source::inlet::Inlet;
@@ -36,7 +36,7 @@ pub struct Promotion {
     /// What runs them.
     pub scheduler: Arc<Scheduler>,
     /// The log.
-    pub log: Arc<EmbeddedLog>,
+    pub log: Arc<dyn LiveLog>,
     /// The source of events.
     pub collect: Arc<CollectProgress>,
     /// The sources of commands.

@@ -76,6 +76,14 @@ impl Line {
         }
     }
 
+    /// The offset, in the topic that is written to now, of a place; none if the place is not in that topic.
+    pub fn offset_of(&self, partition: u32, place: u64) -> Option<u64> {
+        match self {
+            Line::First(_) => Some(place),
+            Line::Anew(anew) => place.checked_sub(anew.end(partition)?),
+        }
+    }
+
     /// Where the outputs of a task to a partition are found: from which running number on, in which topic.
     pub fn segments(&self, task: TaskId, partition: u32) -> Vec<(u64, TopicId)> {
         match self {

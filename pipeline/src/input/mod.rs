@@ -18,7 +18,7 @@ use crate::log::Log;
 use merge::{Merge, Step};
 use std::path::PathBuf;
 use std::sync::Arc;
-use weir_proto::{Record, TopicId};
+use weir_proto::{Producer, Record, TopicId};
 use weir_state::Mark;
 
 /// Records fetched at a time.
@@ -97,6 +97,30 @@ impl LineReader {
             },
             (Source::Along(merge), Line::First(_)) => merge.places().end(),
             (Source::Before(base, _), _) => base.end(),
+        }
+    }
+
+    /// What a task has seen last must stand where it has seen it: otherwise the topic is another one of the same name.
+    pub fn check_seen(&self, task: Producer) -> Result<(), JobError> {
+        let topic = self.topic();
+        let own = |mark: &&Mark| match &*self.line {
+            Line::First(_) => true,
+            Line::Anew(_) => mark.producer.generation == topic.generation,
+        };
+        let Some(newest) = self.marks().iter().filter(own).max_by_key(|m| m.offset).filter(|m| m.offset > 0)
+        else {
+            return Ok(());
+        };
+        let offset = newest.offset - 1;
+        if offset < self.log.start(topic, self.partition) {
+            return Ok(());
+        }
+        let mut scan = Scan::new(self.log.clone(), topic, self.partition, offset, 1);
+        let seen =
+            Head { offset, producer: newest.producer, seq: newest.next_seq - 1, provenance: newest.last };
+        match scan.advance()? {
+            Some(found) if found == seen => Ok(()),
+            _ => Err(JobError::OtherRecords { task, topic, partition: self.partition, offset }),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::flow::FLOW;
 use crate::generations::{Entry, Generation, Promotion, Registry, check_settled};
 use crate::ingest::{Spool, SpoolOptions};
 use crate::ledger::Ledger;
-use crate::log::{EmbeddedLog, LogOptions};
+use crate::log::{LiveLog, LogChoice};
 use crate::operations::OperatorLog;
 use crate::retention::Keeper;
 use crate::rule_set::RuleSet;
@@ -57,7 +57,7 @@ pub struct JobOptions {
     /// Thresholds and lists.
     pub rules: RuleSet,
     /// How the log writes.
-    pub log: LogOptions,
+    pub log: LogChoice,
     /// Which checkpoints are kept.
     pub retention: Retention,
     /// Accept a wall clock far ahead of the newest tick.
@@ -88,7 +88,7 @@ impl JobOptions {
             event_time: true,
             accounts: None,
             rules: RuleSet::load(&dir.rules(), published, &Rules::default())?,
-            log: LogOptions::default(),
+            log: dir.topics().kafka_options().cloned().map_or_else(LogChoice::default, LogChoice::Kafka),
             retention: Retention { every_minute_for: u32::MAX, every_hour_for: u32::MAX },
             after_outage: true,
             maintenance: true,
@@ -104,7 +104,7 @@ impl JobOptions {
 pub struct Job {
     threads: usize,
     scheduler: Arc<Scheduler>,
-    log: Arc<EmbeddedLog>,
+    log: Arc<dyn LiveLog>,
     dir: DataDir,
     registry: Arc<Registry>,
     fleet: Arc<Fleet>,
@@ -128,10 +128,11 @@ impl Job {
         if let Some(path) = &options.accounts {
             crate::source::accounts::read(path)?;
         }
-        let (dir, lock) = DataDir::lock(&options.data_dir, options.partitions)?;
+        let (dir, lock) = DataDir::lock(&options.data_dir, options.partitions, options.log.kafka())?;
         let registry = Arc::new(Registry::open(&dir)?);
         choose_rules(&dir, &registry, &options.rules)?;
-        let log = Arc::new(EmbeddedLog::open(&dir.log(), options.partitions, options.log)?);
+        let begun = dir.store(TaskId { stage: StageId::Collect, partition: 0 }.in_generation(1)).exists();
+        let log = options.log.open(&dir.log(), options.partitions, begun)?;
         check_settled(&registry, &*log, options.partitions)?;
         let stores = weir_state::Shared::new(BLOCK_CACHE);
         dir.checkpoints().finish_left(&stores)?;
@@ -351,7 +352,7 @@ impl Job {
     }
 
     /// The log.
-    pub fn log(&self) -> &Arc<EmbeddedLog> {
+    pub fn log(&self) -> &Arc<dyn LiveLog> {
         &self.log
     }
 

@@ -7,23 +7,25 @@ use crate::ingest::Spool;
 use crate::ledger::Ledger;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often it is looked whether the outputs of the last turns are durable when the job stops.
 const SETTLING: Duration = Duration::from_millis(1);
 /// How often it is looked whether a promotion can go on.
 const CONDUCT: Duration = Duration::from_millis(20);
+/// How often the log is told how far the job is.
+const TELL: Duration = Duration::from_secs(5);
 
 impl Job {
     /// Runs until stopped, or until a finite input is charged, refused or dropped to its end.
     pub fn run(&self) -> Result<(), JobError> {
         let (scheduler, bell) = (Arc::downgrade(&self.scheduler), self.commands.bell.clone());
-        self.log.on_durable(move || {
+        self.log.on_durable(Box::new(move || {
             bell.ring();
             if let Some(scheduler) = scheduler.upgrade() {
                 scheduler.wake();
             }
-        });
+        }));
         self.spool.iter().for_each(|spool| self.wake_by(spool));
         let mut failure = None;
         let result = std::thread::scope(|scope| {
@@ -52,7 +54,11 @@ impl Job {
         });
         match failure {
             Some(error) => Err(error.into()),
-            None => result.and_then(|()| self.settle()).and_then(|()| self.flush()),
+            None => {
+                let result = result.and_then(|()| self.settle()).and_then(|()| self.flush());
+                self.tell();
+                result
+            }
         }
     }
 
@@ -73,9 +79,14 @@ impl Job {
         self.ledger.as_ref().is_none_or(is_there)
     }
 
-    /// Carries promotions on until the job stops.
+    /// Carries promotions on until the job stops, and tells the log how far it is.
     fn conduct(&self) -> Result<(), JobError> {
+        let mut told: Option<Instant> = None;
         while !self.scheduler.is_stopped() {
+            if told.is_none_or(|at| at.elapsed() > TELL) {
+                self.tell();
+                told = Some(Instant::now());
+            }
             if let Err(error) = self.promotion.advance()
                 && !self.scheduler.is_stopped()
             {
@@ -85,6 +96,15 @@ impl Job {
             std::thread::sleep(CONDUCT);
         }
         Ok(())
+    }
+
+    /// Tells the log from where on the published line reads it. Nothing depends on that.
+    fn tell(&self) {
+        let positions: Vec<_> =
+            self.fleet.live().tasks().iter().filter_map(|task| self.fleet.reads_from(task)).collect();
+        if let Err(error) = self.log.tell(&positions) {
+            tracing::warn!("{error}");
+        }
     }
 
     /// Commits the last turns once their outputs are durable: post-process may have booked those of deduct already.

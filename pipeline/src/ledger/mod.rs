@@ -25,7 +25,7 @@ use crate::data_dir::DataDir;
 use crate::deliver::Reading;
 use crate::error::JobError;
 use crate::generations::Registry;
-use crate::log::{EmbeddedLog, Log};
+use crate::log::LiveLog;
 use crate::switches::Switch;
 use local::LocalCopy;
 use session::Written;
@@ -43,7 +43,7 @@ const GRACE: Duration = Duration::from_secs(3);
 struct Settings {
     config: tokio_postgres::Config,
     batch: usize,
-    log: Arc<EmbeddedLog>,
+    log: Arc<dyn LiveLog>,
     registry: Arc<Registry>,
     begun_ms: u64,
 }
@@ -66,7 +66,7 @@ impl Ledger {
     pub fn open(
         options: &config::Ledger,
         dir: &DataDir,
-        log: &Arc<EmbeddedLog>,
+        log: &Arc<dyn LiveLog>,
         registry: &Arc<Registry>,
         switch: Arc<Switch>,
     ) -> Result<Self, JobError> {

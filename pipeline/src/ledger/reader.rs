@@ -5,7 +5,7 @@ use super::row::Rows;
 use crate::deliver::{Message, Published, Reading, message_at};
 use crate::error::JobError;
 use crate::generations::Registry;
-use crate::log::{EmbeddedLog, Log};
+use crate::log::LiveLog;
 use std::sync::Arc;
 use weir_proto::{MessageId, Record, Topic};
 
@@ -25,7 +25,7 @@ pub struct Batch {
 
 /// Reads all partitions in turns.
 pub struct Reader {
-    log: Arc<EmbeddedLog>,
+    log: Arc<dyn LiveLog>,
     partitions: Vec<Published>,
     /// Whose turn it is.
     next: usize,
@@ -34,7 +34,7 @@ pub struct Reader {
 impl Reader {
     /// From where the database stands.
     pub fn open(
-        log: &Arc<EmbeddedLog>,
+        log: &Arc<dyn LiveLog>,
         registry: &Arc<Registry>,
         found: &[Option<Reading>],
     ) -> Result<Self, LedgerError> {

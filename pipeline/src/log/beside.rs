@@ -1,6 +1,8 @@
 //! The log of a data directory, read beside a job that may be writing it, with topics of one's own.
 
-use super::{Appended, EmbeddedLog, Fetched, FrameHead, Log, LogError, LogOptions, NewBatch, TopicReader};
+use super::{
+    Appended, EmbeddedLog, Fetched, FrameHead, Log, LogError, LogOptions, LogPlace, NewBatch, TopicReader,
+};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,21 +11,27 @@ use weir_proto::{TaskId, TopicId};
 /// Reads topics as they stood when each was first asked for. The topics of one generation, if there is
 /// one of our own, are written elsewhere.
 pub struct BesideLog {
-    dir: PathBuf,
+    place: LogPlace,
     readers: Mutex<BTreeMap<TopicId, Arc<TopicReader>>>,
     own: Option<(u32, EmbeddedLog)>,
 }
 
 impl BesideLog {
-    /// Of the log directory of a data directory.
-    pub fn open(dir: &Path) -> Self {
-        BesideLog { dir: dir.to_owned(), readers: Mutex::default(), own: None }
+    /// Of the topics of a data directory.
+    pub fn open(place: LogPlace) -> Self {
+        BesideLog { place, readers: Mutex::default(), own: None }
     }
 
     /// With topics of a generation in another directory.
-    pub fn with_own(dir: &Path, generation: u32, own: &Path, partitions: u32, options: LogOptions) -> Self {
+    pub fn with_own(
+        place: LogPlace,
+        generation: u32,
+        own: &Path,
+        partitions: u32,
+        options: LogOptions,
+    ) -> Self {
         let own = EmbeddedLog::empty(own, partitions, options);
-        BesideLog { own: Some((generation, own)), ..Self::open(dir) }
+        BesideLog { own: Some((generation, own)), ..Self::open(place) }
     }
 
     /// The topics of our own.
@@ -40,7 +48,7 @@ impl BesideLog {
         if let Some(reader) = readers.get(&topic) {
             return Ok(reader.clone());
         }
-        let reader = Arc::new(TopicReader::open(&self.dir, topic)?);
+        let reader = Arc::new(TopicReader::open(&self.place, topic)?);
         readers.insert(topic, reader.clone());
         Ok(reader)
     }
@@ -97,14 +105,14 @@ impl Log for BesideLog {
     fn newest_file(&self, topic: TopicId) -> PathBuf {
         match self.owned(topic) {
             Some(log) => log.newest_file(topic),
-            None => self.reader(topic).map_or_else(|_| self.dir.clone(), |r| r.newest_file()),
+            None => self.reader(topic).map_or_else(|_| self.place.path(topic), |r| r.newest_file()),
         }
     }
 
-    fn size_bytes(&self, topic: TopicId) -> u64 {
+    fn size_bytes(&self, topic: TopicId) -> Option<u64> {
         match self.owned(topic) {
             Some(log) => log.size_bytes(topic),
-            None => self.reader(topic).map_or(0, |r| r.size_bytes()),
+            None => self.reader(topic).ok()?.size_bytes(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::frame::{Codec, FrameHead};
 use super::journal::Journal;
-use super::{Appended, Fetched, Log, LogError, NewBatch};
+use super::{Appended, Fetched, LiveLog, Log, LogError, NewBatch};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,60 +73,6 @@ impl EmbeddedLog {
         }
     }
 
-    /// Opens or creates a topic, unless it is open.
-    pub fn add(&self, id: TopicId) -> Result<(), LogError> {
-        let mut journals = self.journals.write().unwrap_or_else(PoisonError::into_inner);
-        if journals.contains_key(&id) {
-            return Ok(());
-        }
-        let dir = self.dir.join(id.to_string());
-        let journal = Arc::new(Journal::open(dir, self.partitions, self.options, self.behind.clone())?);
-        let (writing, wake) = (journal.clone(), self.wake.clone());
-        let writer = std::thread::Builder::new()
-            .name(format!("log-{id}"))
-            .spawn(move || {
-                writing.write_loop(&|| {
-                    if let Some(wake) = wake.get() {
-                        wake();
-                    }
-                })
-            })
-            .map_err(LogError::io("start the writer of", &self.dir))?;
-        self.writers.lock().unwrap_or_else(PoisonError::into_inner).push(writer);
-        journals.insert(id, journal);
-        Ok(())
-    }
-
-    /// Closes a topic and deletes it.
-    pub fn remove(&self, id: TopicId) -> Result<(), LogError> {
-        let journal = self.journals.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        if let Some(journal) = journal {
-            journal.close();
-        }
-        let dir = self.dir.join(id.to_string());
-        match failpoints::io("topic.remove", || std::fs::remove_dir_all(&dir)) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(LogError::io("remove", &dir)(e)),
-            _ => Ok(()),
-        }
-    }
-
-    /// The topics that are open.
-    pub fn topics(&self) -> Vec<TopicId> {
-        self.journals.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
-    }
-
-    /// Calls `wake` whenever something became durable, or a write failed.
-    pub fn on_durable(&self, wake: impl Fn() + Send + Sync + 'static) {
-        // Only the scheduler of the job asks for it, once.
-        let _ = self.wake.set(Box::new(wake));
-    }
-
-    /// The error that stopped a topic's writer, if one did.
-    pub fn failure(&self) -> Option<LogError> {
-        let journals = self.journals.read().unwrap_or_else(PoisonError::into_inner);
-        journals.values().find_map(|j| j.failure())
-    }
-
     fn journal(&self, topic: TopicId) -> Result<Arc<Journal>, LogError> {
         let journals = self.journals.read().unwrap_or_else(PoisonError::into_inner);
         journals.get(&topic).cloned().ok_or(LogError::NoTopic(topic))
@@ -191,8 +137,58 @@ impl Log for EmbeddedLog {
         self.journal(topic).map_or_else(|_| self.dir.join(topic.to_string()), |j| j.newest_file())
     }
 
-    fn size_bytes(&self, topic: TopicId) -> u64 {
-        self.journal(topic).map_or(0, |j| j.size_bytes())
+    fn size_bytes(&self, topic: TopicId) -> Option<u64> {
+        Some(self.journal(topic).map_or(0, |j| j.size_bytes()))
+    }
+}
+
+impl LiveLog for EmbeddedLog {
+    fn add(&self, id: TopicId) -> Result<(), LogError> {
+        let mut journals = self.journals.write().unwrap_or_else(PoisonError::into_inner);
+        if journals.contains_key(&id) {
+            return Ok(());
+        }
+        let dir = self.dir.join(id.to_string());
+        let journal = Arc::new(Journal::open(dir, self.partitions, self.options, self.behind.clone())?);
+        let (writing, wake) = (journal.clone(), self.wake.clone());
+        let writer = std::thread::Builder::new()
+            .name(format!("log-{id}"))
+            .spawn(move || {
+                writing.write_loop(&|| {
+                    if let Some(wake) = wake.get() {
+                        wake();
+                    }
+                })
+            })
+            .map_err(LogError::io("start the writer of", &self.dir))?;
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner).push(writer);
+        journals.insert(id, journal);
+        Ok(())
+    }
+
+    fn remove(&self, id: TopicId) -> Result<(), LogError> {
+        let journal = self.journals.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        if let Some(journal) = journal {
+            journal.close();
+        }
+        let dir = self.dir.join(id.to_string());
+        match failpoints::io("topic.remove", || std::fs::remove_dir_all(&dir)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(LogError::io("remove", &dir)(e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn topics(&self) -> Vec<TopicId> {
+        self.journals.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
+    fn on_durable(&self, wake: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.wake.set(wake);
+    }
+
+    fn failure(&self) -> Option<LogError> {
+        let journals = self.journals.read().unwrap_or_else(PoisonError::into_inner);
+        journals.values().find_map(|j| j.failure())
     }
 }
 
@@ -200,58 +196,5 @@ fn not_trimmed(topic: TopicId, journal: &Journal, partition: u32, offset: u64) -
     match journal.start(partition) {
         start if offset < start => Err(LogError::Trimmed { topic, partition, offset, start }),
         _ => Ok(()),
-    }
-}
-
-/// One topic of a data directory, read beside a job that may be running.
-pub struct TopicReader {
-    topic: TopicId,
-    journal: Journal,
-}
-
-impl TopicReader {
-    /// Opens a topic for reading.
-    pub fn open(dir: &Path, topic: TopicId) -> Result<Self, LogError> {
-        Ok(TopicReader { topic, journal: Journal::open_read_only(dir.join(topic.to_string()))? })
-    }
-
-    /// Looks at what has been written since.
-    pub fn refresh(&self) -> Result<(), LogError> {
-        self.journal.refresh()
-    }
-
-    /// How many partitions it has.
-    pub fn partitions(&self) -> u32 {
-        self.journal.partitions()
-    }
-
-    /// The oldest and the end offset of a partition.
-    pub fn offsets(&self, partition: u32) -> (u64, u64) {
-        (self.journal.start(partition), self.journal.watermark(partition))
-    }
-
-    /// Batches from the one that holds `offset` on, all or those of one task.
-    pub fn read(
-        &self,
-        partition: u32,
-        offset: u64,
-        max: u64,
-        of: Option<TaskId>,
-    ) -> Result<Fetched, LogError> {
-        not_trimmed(self.topic, &self.journal, partition, offset)?;
-        self.journal.read(partition, offset, max, of)
-    }
-
-    pub(super) fn heads(&self, partition: u32, offset: u64) -> Result<Vec<FrameHead>, LogError> {
-        self.journal.heads(partition, offset)
-    }
-
-    /// The file that it ends with.
-    pub fn newest_file(&self) -> PathBuf {
-        self.journal.newest_file()
-    }
-
-    pub(super) fn size_bytes(&self) -> u64 {
-        self.journal.size_bytes()
     }
 }

@@ -8,17 +8,21 @@ mod direct;
 mod embedded;
 pub(crate) mod frame;
 mod journal;
+mod kafka;
+mod place;
 mod segment;
 
 pub use beside::BesideLog;
-pub use embedded::{EmbeddedLog, LogOptions, TopicReader};
+pub use embedded::{EmbeddedLog, LogOptions};
 pub use frame::{Codec, FrameHead};
 pub(crate) use journal::Journal;
+pub use kafka::{KafkaLog, KafkaOptions};
+pub use place::{LogPlace, TopicReader};
 pub use segment::frame_at;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use weir_proto::{Buffer, Producer, Provenance, TaskId, TopicId};
+use weir_proto::{Buffer, Producer, Provenance, TaskId, Topic, TopicId};
 
 /// A batch to append to one partition.
 pub struct NewBatch {
@@ -45,7 +49,8 @@ pub struct LoggedBatch {
 /// What an append is answered with.
 #[derive(Clone, Copy, Debug)]
 pub struct Appended {
-    /// The partition's end offset behind the batch.
+    /// The partition's end offset behind the batch; or, where that is not known before the batch is durable, one that
+    /// the batch does not stand below. See [`Log::end`].
     pub end: u64,
     /// To ask [`Log::is_durable`] with.
     pub ticket: u64,
@@ -67,6 +72,11 @@ pub trait Log: Send + Sync {
 
     /// Whether everything up to a topic's ticket is durable.
     fn is_durable(&self, topic: TopicId, ticket: u64) -> bool;
+
+    /// The end offset behind a batch that is durable.
+    fn end(&self, _topic: TopicId, _partition: u32, appended: &Appended) -> u64 {
+        appended.end
+    }
 
     /// The offset below which records are durable and may be read.
     fn high_watermark(&self, topic: TopicId, partition: u32) -> u64;
@@ -97,8 +107,79 @@ pub trait Log: Send + Sync {
     /// The file that a topic ends with, to be named where something is missing at its end.
     fn newest_file(&self, topic: TopicId) -> PathBuf;
 
-    /// Bytes that a topic takes on disk.
-    fn size_bytes(&self, topic: TopicId) -> u64;
+    /// Bytes that a topic takes on the disk of this machine; none if it is elsewhere.
+    fn size_bytes(&self, topic: TopicId) -> Option<u64>;
+}
+
+/// The log of a job that runs.
+pub trait LiveLog: Log {
+    /// Opens or creates a topic, unless it is open.
+    fn add(&self, topic: TopicId) -> Result<(), LogError>;
+
+    /// Closes a topic and deletes it.
+    fn remove(&self, topic: TopicId) -> Result<(), LogError>;
+
+    /// The topics that are open.
+    fn topics(&self) -> Vec<TopicId>;
+
+    /// Has `wake` called whenever something became durable, or a write failed. The job asks for it once.
+    fn on_durable(&self, wake: Box<dyn Fn() + Send + Sync>);
+
+    /// Why nothing more can be written to a topic, if that is so.
+    fn failure(&self) -> Option<LogError>;
+
+    /// Says from where on partitions are still to be read, for tools of the log's own that show how far readers are.
+    fn tell(&self, _positions: &[(TopicId, u32, u64)]) -> Result<(), LogError> {
+        Ok(())
+    }
+}
+
+/// Which log a job has, and how.
+#[derive(Clone, Debug)]
+pub enum LogChoice {
+    /// That in its data directory.
+    Embedded(LogOptions),
+    /// Kafka's.
+    Kafka(KafkaOptions),
+}
+
+impl LogChoice {
+    /// Which Kafka, if it is that.
+    pub fn kafka(&self) -> Option<&KafkaOptions> {
+        match self {
+            LogChoice::Embedded(_) => None,
+            LogChoice::Kafka(options) => Some(options),
+        }
+    }
+
+    /// Opens it with the topics of the first generation; `dir` is where the embedded one is. If a job has `begun` with
+    /// them, those that are not in Kafka were lost: none is made anew.
+    pub fn open(
+        &self,
+        dir: &std::path::Path,
+        partitions: u32,
+        begun: bool,
+    ) -> Result<Arc<dyn LiveLog>, LogError> {
+        let first = || Topic::ALL.into_iter().map(|topic| topic.of(1));
+        let log: Arc<dyn LiveLog> = match self {
+            LogChoice::Embedded(options) => Arc::new(EmbeddedLog::empty(dir, partitions, *options)),
+            LogChoice::Kafka(options) => {
+                let log = KafkaLog::open(options.clone(), partitions)?;
+                if begun {
+                    first().try_for_each(|topic| log.must_have(topic))?;
+                }
+                Arc::new(log)
+            }
+        };
+        first().try_for_each(|topic| log.add(topic))?;
+        Ok(log)
+    }
+}
+
+impl Default for LogChoice {
+    fn default() -> Self {
+        LogChoice::Embedded(LogOptions::default())
+    }
 }
 
 /// The log cannot do what is asked.
@@ -127,6 +208,61 @@ pub enum LogError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// A line of the properties for Kafka's client is none.
+    #[error("line {line} of {path} is no property: write it as `name = value`, or begin it with #")]
+    Properties {
+        /// The file.
+        path: PathBuf,
+        /// Which line.
+        line: usize,
+    },
+    /// Kafka has refused something, for good.
+    #[error("cannot {what}{} Kafka: {source}", of_topic(topic))]
+    Kafka {
+        /// What was tried.
+        what: &'static str,
+        /// On which topic, if on one.
+        topic: Option<String>,
+        /// What Kafka, or its client, says.
+        source: Arc<rdkafka::error::KafkaError>,
+    },
+    /// No broker of Kafka has answered in time.
+    #[error(
+        "cannot {what}{} Kafka: no broker has answered in time. Are those of `log.kafka.brokers` up?",
+        of_topic(topic)
+    )]
+    Away {
+        /// What was tried.
+        what: &'static str,
+        /// On which topic, if on one.
+        topic: Option<String>,
+    },
+    /// A topic on which the promises of the log do not hold.
+    #[error("the topic {topic} of Kafka {problem}")]
+    WrongTopic {
+        /// The topic.
+        topic: String,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+    /// A record that is none of Weir.
+    #[error(
+        "the record at offset {offset} of {topic}-{partition} of Kafka is none of weir: {problem}. Only weir may append \
+         to its topics: see who else does, and choose another `log.kafka.prefix`"
+    )]
+    Foreign {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The offset.
+        offset: u64,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// What was to be appended is no batch.
+    #[error("what was to be appended is no batch of records: this is a fault of weir")]
+    NotABatch,
     /// A topic that is not there.
     #[error("there is no topic {0} here: its generation was dropped, or never begun")]
     NoTopic(TopicId),
@@ -154,6 +290,11 @@ impl LogError {
         }
     }
 
+    /// Whether the log could not be reached, so that it may be tried again later.
+    pub fn is_away(&self) -> bool {
+        matches!(self, LogError::Away { .. })
+    }
+
     pub(crate) fn io(what: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> LogError {
         let path = path.to_owned();
         move |source| LogError::Io { what, path, source: Arc::new(source) }
@@ -163,6 +304,10 @@ impl LogError {
 /// Whether a file operation failed for want of room.
 pub(crate) fn is_full(source: &std::io::Error) -> bool {
     matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
+fn of_topic(topic: &Option<String>) -> String {
+    topic.as_ref().map_or_else(String::new, |topic| format!(" the topic {topic} of"))
 }
 
 fn disk_full(source: &std::io::Error) -> &'static str {

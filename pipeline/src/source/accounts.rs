@@ -160,6 +160,9 @@ impl AccountsTask {
     }
 
     fn commit(&mut self) -> Result<(), JobError> {
+        if let Some(tickets) = &self.uncommitted {
+            tickets.settle(&*self.log, &mut self.meta);
+        }
         self.meta.commits += 1;
         self.meta.position = self.file.0;
         self.outbox.save(&mut self.meta);

@@ -390,7 +390,8 @@ impl CollectTask {
     }
 
     fn commit(&mut self) -> Result<(), JobError> {
-        let Some(turn) = self.in_flight.pop_front() else { return Ok(()) };
+        let Some(mut turn) = self.in_flight.pop_front() else { return Ok(()) };
+        turn.tickets.settle(&*self.log, &mut turn.meta);
         let mut commit = Commit::new(turn.meta.commits);
         turn.state.stage(&turn.slices, &mut commit);
         commit.put_meta(&turn.meta);

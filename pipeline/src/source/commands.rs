@@ -139,6 +139,9 @@ impl CommandsTask {
     }
 
     fn commit(&mut self) -> Result<(), JobError> {
+        if let Some(tickets) = &self.uncommitted {
+            tickets.settle(&*self.log, &mut self.meta);
+        }
         self.meta.commits += 1;
         self.outbox.save(&mut self.meta);
         let mut commit = Commit::new(self.meta.commits);

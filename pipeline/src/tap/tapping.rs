@@ -77,7 +77,7 @@ impl Tapping {
         resume: Option<&Resume>,
     ) -> Result<Self, TapError> {
         let filter = wanted.filter.as_ref().map(|source| Filter::new(wanted.topic, source)).transpose()?;
-        let reader = TopicReader::open(&dir.log(), topic)?;
+        let reader = TopicReader::open(&dir.topics(), topic)?;
         let partitions = match wanted.partition {
             Some(p) if p >= dir.partitions() => {
                 let text = format!("there are {} partitions, counted from 0", dir.partitions());

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use weir_pipeline::log::TopicReader;
+use weir_pipeline::log::{LogPlace, TopicReader};
 use weir_proto::{Batch, Guid, Record, Topic};
 
 /// How often it looks.
@@ -29,7 +29,7 @@ pub struct Reader {
 impl Reader {
     /// Behind what is there already.
     pub fn open(data_dir: &Path, watched: Watched) -> Self {
-        let topic = TopicReader::open(&data_dir.join("log"), Topic::Charges.of(1)).unwrap();
+        let topic = TopicReader::open(&LogPlace::Files(data_dir.join("log")), Topic::Charges.of(1)).unwrap();
         let offsets = (0..topic.partitions()).map(|partition| topic.offsets(partition).1).collect();
         Reader { topic, offsets, watched, seen: Vec::new() }
     }

@@ -232,7 +232,7 @@ impl Log for SimLog {
         PathBuf::from(topic.to_string())
     }
 
-    fn size_bytes(&self, _: TopicId) -> u64 {
-        0
+    fn size_bytes(&self, _: TopicId) -> Option<u64> {
+        None
     }
 }

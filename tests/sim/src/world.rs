@@ -111,7 +111,7 @@ impl World {
         let shm = std::path::Path::new("/dev/shm");
         let root = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() }.unwrap();
         std::fs::create_dir(root.path().join("in")).unwrap();
-        let (dir, lock) = DataDir::lock(&root.path().join("data"), partitions)?;
+        let (dir, lock) = DataDir::lock(&root.path().join("data"), partitions, None)?;
         let registry = Arc::new(Registry::open(&dir)?);
         let rules: BTreeMap<u64, Shared> =
             [rules(false), rules(true)].iter().map(|r| (r.fingerprint(), shared(r))).collect();

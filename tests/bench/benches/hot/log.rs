@@ -6,7 +6,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use std::time::Duration;
 use tempfile::TempDir;
 use weir_bench::traffic::{PARTITIONS, TURN, batch_of};
-use weir_pipeline::log::{Codec, EmbeddedLog, Log, LogOptions, NewBatch, TopicReader};
+use weir_pipeline::log::{Codec, EmbeddedLog, LiveLog, Log, LogOptions, LogPlace, NewBatch, TopicReader};
 use weir_proto::{Buffer, Producer, Provenance, StageId, Topic, TopicId};
 
 const CODECS: [&str; 2] = ["lz4", "none"];
@@ -75,7 +75,7 @@ fn log_read(bencher: Bencher<'_, '_>, codec: &str) {
     let dir = tempfile::tempdir().unwrap();
     let log = open(&dir, codec);
     wait_for(&log, append(&log, batches()));
-    let reader = TopicReader::open(dir.path(), topic()).unwrap();
+    let reader = TopicReader::open(&LogPlace::from(dir.path()), topic()).unwrap();
     let read = |partition| reader.read(partition, 0, RECORDS as u64, None).unwrap();
     let bench = bencher.counter(ItemsCount::new(TURN)).counter(bytes());
     bench.bench_local(|| (0..PARTITIONS as u32).map(read).collect::<Vec<_>>());

@@ -1,0 +1,37 @@
+//! How far the job has read, told to Kafka: the minimal successful offsets are committed to the consumer group that is
+//! named like the topics' prefix, so that Kafka's own tools show the lag. Nobody reads them back: the offsets that count
+//! are in the stores.
+
+use super::context::Reading;
+use super::fetch::partition_of;
+use super::options::KafkaOptions;
+use crate::log::LogError;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
+use std::time::Duration;
+
+/// Commits offsets.
+pub(super) struct Lag(BaseConsumer<Reading>);
+
+impl Lag {
+    pub(super) fn open(options: &KafkaOptions) -> Result<Self, LogError> {
+        let client = options.consumer()?.create_with_context(Reading);
+        Ok(Lag(client.map_err(|e| LogError::kafka("connect to", &e))?))
+    }
+
+    /// Sends the next offset to be read of each partition. It does not wait for the answer: the next ones follow soon.
+    pub(super) fn tell(&self, positions: &[(String, u32, u64)]) -> Result<(), LogError> {
+        let failed = |e| LogError::kafka("commit offsets to", &e);
+        let mut list = TopicPartitionList::new();
+        for (topic, partition, offset) in positions {
+            let offset = Offset::Offset(i64::try_from(*offset).unwrap_or(i64::MAX));
+            list.add_partition_offset(topic, partition_of(*partition), offset).map_err(failed)?;
+        }
+        if list.count() > 0 {
+            self.0.commit(&list, CommitMode::Async).map_err(failed)?;
+        }
+        // The answers to earlier ones are taken out of the client's queue.
+        while self.0.poll(Duration::ZERO).is_some() {}
+        Ok(())
+    }
+}

@@ -1,0 +1,226 @@
+//! The newest records of each partition, as one thread receives them, in memory for those who read along.
+
+use super::context::Reading;
+use super::fetch::{PATIENCE, goes_on, partition_of, push};
+use super::options::KafkaOptions;
+use super::stamp::Gather;
+use super::{Wake, chunks};
+use crate::log::{LogError, LoggedBatch};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Records of a batch.
+const MOST: u32 = 1024;
+/// Messages after which those who wait for them are told, although there are more.
+const AT_ONCE: usize = 4096;
+const POLL: Duration = Duration::from_millis(50);
+
+/// The end of one partition.
+pub(super) struct Tail {
+    ring: Mutex<VecDeque<Arc<LoggedBatch>>>,
+    bytes: AtomicU64,
+    /// The offset below which all was received.
+    end: AtomicU64,
+    most_bytes: u64,
+}
+
+impl Tail {
+    fn new(end: u64, most_bytes: u64) -> Self {
+        Tail { ring: Mutex::default(), bytes: AtomicU64::new(0), end: AtomicU64::new(end), most_bytes }
+    }
+
+    fn ring(&self) -> MutexGuard<'_, VecDeque<Arc<LoggedBatch>>> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// The batches from the one that holds an offset on, if it is in memory, until they have so many records.
+    pub(super) fn read(&self, offset: u64, most: u64) -> Option<Vec<Arc<LoggedBatch>>> {
+        let mut ring = self.ring();
+        if ring.front().is_none_or(|first| first.head.base_offset > offset) {
+            return None;
+        }
+        Some(chunks::from(ring.make_contiguous(), offset, most))
+    }
+
+    fn push(&self, batch: LoggedBatch) {
+        let (end, size) = (batch.head.end(), batch.bytes.len() as u64);
+        let mut ring = self.ring();
+        ring.push_back(Arc::new(batch));
+        let mut bytes = self.bytes.load(Ordering::Relaxed) + size;
+        while bytes > self.most_bytes && ring.len() > 1 {
+            bytes -= ring.pop_front().map_or(0, |batch| batch.bytes.len() as u64);
+        }
+        self.bytes.store(bytes, Ordering::Relaxed);
+        self.end.store(end, Ordering::Release);
+    }
+}
+
+type Tails = RwLock<HashMap<String, Vec<Arc<Tail>>>>;
+
+/// What the receiving thread and the log share.
+struct Shared {
+    client: BaseConsumer<Reading>,
+    tails: Tails,
+    failure: OnceLock<LogError>,
+    closing: AtomicBool,
+    wake: Wake,
+}
+
+/// Receives what is appended, by whomever.
+pub(super) struct Tailer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    most_bytes: u64,
+}
+
+impl Tailer {
+    /// Keeps so many bytes of each partition.
+    pub(super) fn open(options: &KafkaOptions, most_bytes: u64, wake: Wake) -> Result<Self, LogError> {
+        let mut config = options.consumer()?;
+        config.set("queued.max.messages.kbytes", "65536").set("fetch.wait.max.ms", "20");
+        let client = config.create_with_context(Reading).map_err(|e| LogError::kafka("connect to", &e))?;
+        let shared = Arc::new(Shared {
+            client,
+            tails: Tails::default(),
+            failure: OnceLock::new(),
+            closing: AtomicBool::new(false),
+            wake,
+        });
+        let receiving = shared.clone();
+        let thread =
+            std::thread::Builder::new().name("kafka-tail".to_owned()).spawn(move || receiving.receive());
+        let thread = thread.map_err(LogError::io("start a thread for", std::path::Path::new("Kafka")))?;
+        Ok(Tailer { shared, thread: Some(thread), most_bytes })
+    }
+
+    /// Receives what is appended to a topic behind these offsets.
+    pub(super) fn add(&self, topic: &str, ends: &[u64]) -> Result<Vec<Arc<Tail>>, LogError> {
+        let tails: Vec<Arc<Tail>> =
+            ends.iter().map(|end| Arc::new(Tail::new(*end, self.most_bytes))).collect();
+        self.tails().insert(topic.to_owned(), tails.clone());
+        let list = partitions(topic, ends).and_then(|list| self.shared.client.incremental_assign(&list));
+        list.map_err(|e| LogError::kafka_topic("read", topic, &e))?;
+        Ok(tails)
+    }
+
+    pub(super) fn remove(&self, topic: &str) -> Result<(), LogError> {
+        let Some(tails) = self.tails().remove(topic) else { return Ok(()) };
+        let ends: Vec<u64> = tails.iter().map(|tail| tail.end()).collect();
+        let list = partitions(topic, &ends).and_then(|list| self.shared.client.incremental_unassign(&list));
+        list.map_err(|e| LogError::kafka_topic("stop to read", topic, &e))
+    }
+
+    pub(super) fn failure(&self) -> Option<LogError> {
+        self.shared.failure.get().cloned()
+    }
+
+    fn tails(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<String, Vec<Arc<Tail>>>> {
+        self.shared.tails.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn partitions(topic: &str, ends: &[u64]) -> Result<TopicPartitionList, rdkafka::error::KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for (partition, end) in ends.iter().enumerate() {
+        let offset = Offset::Offset(i64::try_from(*end).unwrap_or(i64::MAX));
+        list.add_partition_offset(topic, partition_of(partition as u32), offset)?;
+    }
+    Ok(list)
+}
+
+impl Shared {
+    fn receive(&self) {
+        let mut gathers = HashMap::new();
+        while !self.closing.load(Ordering::Acquire) {
+            if let Err(error) = self.receive_some(&mut gathers) {
+                let _ = self.failure.set(error);
+                self.wake.call();
+                return;
+            }
+        }
+    }
+
+    /// Receives until nothing more is there for the moment, and says so.
+    fn receive_some(
+        &self,
+        gathers: &mut HashMap<(String, i32), (Arc<Tail>, Gather)>,
+    ) -> Result<(), LogError> {
+        let mut wait = POLL;
+        for _ in 0..AT_ONCE {
+            let message = match self.client.poll(wait) {
+                None => break,
+                Some(Err(error)) if goes_on(&error) => break,
+                Some(Err(error)) => return Err(self.explain(&error)),
+                Some(Ok(message)) => message,
+            };
+            wait = Duration::ZERO;
+            let Some(tail) = self.tail(message.topic(), message.partition()) else { continue };
+            let key = (message.topic().to_owned(), message.partition());
+            let (tail, gather) = gathers
+                .entry(key)
+                .or_insert_with(|| (tail, Gather::new(message.partition().unsigned_abs(), MOST)));
+            let mut ended = Vec::new();
+            push(gather, message.topic(), &message, &mut ended)?;
+            ended.into_iter().for_each(|batch| tail.push(batch));
+        }
+        let mut some = false;
+        for (tail, mut gather) in std::mem::take(gathers).into_values() {
+            if let Some(batch) = gather.take() {
+                tail.push(batch);
+                some = true;
+            }
+        }
+        if some {
+            self.wake.call();
+        }
+        Ok(())
+    }
+
+    /// The client does not say which topic it cannot read: the one that is gone, or that ends before what was read of it.
+    fn explain(&self, error: &KafkaError) -> LogError {
+        let tails = self.tails.read().unwrap_or_else(PoisonError::into_inner);
+        for (topic, tails) in &*tails {
+            for (partition, tail) in (0..).zip(tails) {
+                let found = self.client.fetch_watermarks(topic, partition, PATIENCE);
+                let found = found.map_err(|e| LogError::kafka_topic("read", topic, &e));
+                let read = tail.end();
+                match found {
+                    Ok((start, end)) if end.unsigned_abs() < read || start.unsigned_abs() > read => {
+                        let problem = format!(
+                            "has the offsets {start} to {end} in partition {partition}, where {read} is to be read next: it \
+                             was deleted and made anew, or has lost records. Start weir again to see whether it can go on"
+                        );
+                        return LogError::WrongTopic { topic: topic.clone(), problem };
+                    }
+                    Err(gone @ LogError::WrongTopic { .. }) => return gone,
+                    _ => {}
+                }
+            }
+        }
+        LogError::kafka("read", error)
+    }
+
+    fn tail(&self, topic: &str, partition: i32) -> Option<Arc<Tail>> {
+        let tails = self.tails.read().unwrap_or_else(PoisonError::into_inner);
+        tails.get(topic)?.get(usize::try_from(partition).ok()?).cloned()
+    }
+}
+
+impl Drop for Tailer {
+    fn drop(&mut self) {
+        self.shared.closing.store(true, Ordering::Release);
+        // A thread that panicked has said so.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}

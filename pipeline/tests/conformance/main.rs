@@ -1,0 +1,61 @@
+//! Every log keeps the same promises: see [`suite`]. That of Kafka is tested against the brokers that the variable
+//! `KAFKA_BROKERS` names, as `tests/run.sh` does; without them it says so.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod suite;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use suite::{PARTITIONS, PROMISES, Place};
+use weir_pipeline::log::{EmbeddedLog, KafkaLog, KafkaOptions, LiveLog, LogOptions};
+
+struct Embedded(PathBuf);
+
+impl Place for Embedded {
+    fn open(&self) -> Arc<dyn LiveLog> {
+        let options = LogOptions {
+            sync_interval: Duration::ZERO,
+            segment_bytes: 100_000,
+            tail_bytes: 100_000,
+            ..LogOptions::default()
+        };
+        Arc::new(EmbeddedLog::empty(&self.0, PARTITIONS, options))
+    }
+}
+
+struct Kafka(KafkaOptions);
+
+impl Place for Kafka {
+    fn open(&self) -> Arc<dyn LiveLog> {
+        Arc::new(KafkaLog::open(self.0.clone(), PARTITIONS).unwrap())
+    }
+}
+
+#[test]
+fn the_embedded_log_keeps_every_promise() {
+    for (promise, check) in PROMISES {
+        eprintln!("{promise}");
+        let dir = tempfile::tempdir().unwrap();
+        check(&Embedded(dir.path().to_owned()));
+    }
+}
+
+#[test]
+fn the_log_of_kafka_keeps_every_promise() {
+    let Ok(brokers) = std::env::var("KAFKA_BROKERS") else {
+        eprintln!("skipped: the_log_of_kafka_keeps_every_promise, since KAFKA_BROKERS names no brokers");
+        return;
+    };
+    let run = std::process::id();
+    for (at, (promise, check)) in PROMISES.iter().enumerate() {
+        eprintln!("{promise}");
+        check(&Kafka(KafkaOptions {
+            brokers: brokers.clone(),
+            prefix: format!("conformance-{run}-{at}"),
+            replication: 1,
+            min_insync: 1,
+            client_file: PathBuf::new(),
+        }));
+    }
+}

@@ -1,0 +1,195 @@
+//! Jobs whose log is that of Apache Kafka: against the brokers that the variable `KAFKA_BROKERS` names, of the cluster in
+//! `KAFKA_DIR` (see `deploy/kafka.sh`). Without them each test says that it is skipped.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod topics;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use weir_tests::{
+    Input, LongRun, Rng, Scratch, Taps, Traffic, ask, ask_json, assert_same_where_certain, assert_sound,
+    count, cuts, generations, start_ask,
+};
+
+const SHARES: usize = 6;
+/// For how long a broker is away.
+const AWAY: Duration = Duration::from_secs(4);
+/// How long a rewind may take.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Topics of one test.
+struct Kafka {
+    brokers: String,
+    prefix: String,
+}
+
+impl Kafka {
+    /// None if there is no Kafka.
+    fn of(test: &str) -> Option<Self> {
+        let Ok(brokers) = std::env::var("KAFKA_BROKERS") else {
+            eprintln!("skipped: {test}, since KAFKA_BROKERS names no brokers of Kafka");
+            return None;
+        };
+        Some(Kafka { brokers, prefix: format!("{test}-{}", std::process::id()) })
+    }
+
+    /// What `[log]` is to say.
+    fn section(&self) -> String {
+        format!(
+            "\n[log]\nkind = \"kafka\"\n\n[log.kafka]\nbrokers = {:?}\nprefix = {:?}\nreplication = 1\nmin_insync = 1\n",
+            self.brokers, self.prefix
+        )
+    }
+
+    /// What one of Kafka's own tools prints.
+    fn tool(&self, class: &str, args: &[&str]) -> String {
+        let mut command = script();
+        command.args([
+            "tool",
+            &format!("org.apache.kafka.tools.{class}"),
+            "--bootstrap-server",
+            &self.brokers,
+        ]);
+        let done = command.args(args).output().unwrap();
+        assert!(done.status.success(), "{class} {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    }
+}
+
+fn script() -> Command {
+    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kafka.sh"))
+}
+
+/// A job and what it is fed.
+struct Fed {
+    job: LongRun,
+    traffic: Traffic,
+    _scratch: Scratch,
+}
+
+impl Fed {
+    fn begin(name: &str, log: &str, seed: u32) -> Self {
+        let scratch = Scratch::new(name);
+        let (options, seed) = (
+            ["--events", "30000", "--rate", "50", "--users", "3000", "--advertisers", "60"],
+            seed.to_string(),
+        );
+        let options = [&options[..], &["--seed", &seed, "--malformed-rate", "0"]].concat();
+        let traffic = Traffic::generate(&scratch, &options, SHARES, 0);
+        let mut job = LongRun::new(&scratch, &traffic.feed.files(), &traffic.accounts);
+        job.open_control();
+        job.configure(&format!("\n[time]\nclock = \"events\"\n{log}"));
+        job.start();
+        job.wait_until_up();
+        Fed { job, traffic, _scratch: scratch }
+    }
+
+    /// Writes all shares, with something done meanwhile; what came out.
+    fn run(&mut self, mut meanwhile: impl FnMut(&mut LongRun, usize)) -> (Input, Taps) {
+        for share in 0..SHARES {
+            let writer = self.traffic.feed.write(share);
+            meanwhile(&mut self.job, share);
+            writer.join().unwrap();
+        }
+        self.job.finish(self.traffic.lines.len());
+        (Input::of(&self.traffic.lines, &self.traffic.accounts), Taps::read(self.job.data_dir()))
+    }
+}
+
+/// The same events through the embedded log.
+fn embedded() -> Taps {
+    Fed::begin("kafka-embedded", "", 7).run(|_, _| {}).1
+}
+
+#[test]
+fn what_is_billed_is_the_same_as_with_the_embedded_log() {
+    let Some(kafka) = Kafka::of("kafka-same") else { return };
+    let expected = embedded();
+    let mut fed = Fed::begin("kafka-same", &kafka.section(), 7);
+    let (input, taps) = fed.run(|_, _| {});
+    assert_sound(&input, &taps);
+    assert_same_where_certain(&input, &expected, &taps);
+    assert_audited(fed.job.data_dir());
+}
+
+#[test]
+fn kills_of_the_job_lose_and_double_nothing() {
+    let Some(kafka) = Kafka::of("kafka-kills") else { return };
+    let expected = embedded();
+    let mut fed = Fed::begin("kafka-kills", &kafka.section(), 7);
+    let mut rng = Rng::new(11);
+    let (input, taps) = fed.run(|job, _| {
+        for _ in 0..2 {
+            std::thread::sleep(Duration::from_millis(1_500).mul_f64(rng.share()));
+            job.kill9();
+            job.start();
+        }
+    });
+    assert_sound(&input, &taps);
+    assert_same_where_certain(&input, &expected, &taps);
+    assert_audited(fed.job.data_dir());
+}
+
+#[test]
+fn a_broker_that_is_killed_is_waited_for() {
+    let Some(kafka) = Kafka::of("kafka-broker") else { return };
+    let Ok(dir) = std::env::var("KAFKA_DIR") else {
+        eprintln!(
+            "skipped: a_broker_that_is_killed_is_waited_for, since KAFKA_DIR names no cluster of deploy/kafka.sh"
+        );
+        return;
+    };
+    let expected = embedded();
+    let mut fed = Fed::begin("kafka-broker", &kafka.section(), 7);
+    let (input, taps) = fed.run(|job, share| {
+        if share == 2 {
+            node(&dir, "kill");
+            std::thread::sleep(AWAY);
+            job.assert_alive();
+            node(&dir, "start");
+        }
+    });
+    assert_sound(&input, &taps);
+    assert_same_where_certain(&input, &expected, &taps);
+}
+
+#[test]
+fn a_rewind_changes_nothing() {
+    let Some(kafka) = Kafka::of("kafka-rewind") else { return };
+    let mut fed = Fed::begin("kafka-rewind", &kafka.section(), 7);
+    let mut rewinding = None;
+    fed.run(|job, share| match share {
+        2 => {
+            let all = cuts(job.data_dir());
+            let words = ["rewind", "--to", &all[all.len() / 2], "--stage", "anti-fraud", "--apply", "--json"];
+            rewinding = Some(start_ask(job.data_dir(), &words));
+        }
+        // It is published at a tick: some must be left.
+        5 => {
+            let said = rewinding.take().unwrap().wait_at_most(LONG).ok().stdout;
+            let said: Value = serde_json::from_str(&said).unwrap();
+            assert_eq!(said["difference"]["by_advertiser"], serde_json::json!({}), "{said}");
+        }
+        _ => {}
+    });
+    let published = generations(fed.job.data_dir()).into_iter().find(|g| g.is(&["published"])).unwrap();
+    assert_eq!(published.id, 2, "{published:?}");
+    let report: Value = ask_json(fed.job.data_dir(), &["report"]);
+    assert_eq!(
+        (&report["conserved"], &report["events"]),
+        (&Value::Bool(true), &fed.traffic.lines.len().into())
+    );
+    assert_eq!(count("adjustments", fed.job.data_dir()), Some(0));
+}
+
+fn assert_audited(dir: &Path) {
+    ask(dir, &["audit"]).ok();
+}
+
+fn node(dir: &str, what: &str) {
+    let done = script().args([what, "1", "--dir", dir]).status().unwrap();
+    assert!(done.success(), "deploy/kafka.sh {what} 1");
+}

@@ -1,0 +1,73 @@
+//! What Kafka's own tools see of a job, and topics that are not what they were: refused, with an explanation, and never
+//! begun anew in silence.
+
+use std::time::{Duration, Instant};
+
+use weir_tests::{LongRun, Weir, weir};
+
+use super::{Fed, Kafka};
+
+/// How long Kafka has to show something.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn the_tools_of_kafka_show_how_far_a_job_is() {
+    let Some(kafka) = Kafka::of("kafka-lag") else { return };
+    let mut fed = Fed::begin("kafka-lag", &kafka.section(), 7);
+    fed.run(|_, _| {});
+    let shown = kafka.tool("consumer.group.ConsumerGroupCommand", &["--describe", "--group", &kafka.prefix]);
+    for topic in ["raw", "clean", "judged", "charges"] {
+        let name = format!("{}.{topic}", kafka.prefix);
+        let rows: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+        let rows: Vec<_> = rows.into_iter().filter(|row| row.get(1) == Some(&&*name)).collect();
+        assert!(!rows.is_empty(), "{name} in\n{shown}");
+        let (mut read, mut end) = (0, 0);
+        for row in rows {
+            read += row[3].parse::<u64>().unwrap();
+            end += row[4].parse::<u64>().unwrap();
+            assert_eq!(row[5], "0", "{shown}");
+        }
+        assert!(read == end && end > 0, "{shown}");
+    }
+}
+
+#[test]
+fn a_topic_that_is_deleted_or_made_anew_is_refused() {
+    let Some(kafka) = Kafka::of("kafka-topics") else { return };
+    let mut fed = Fed::begin("kafka-topics", &kafka.section(), 7);
+    fed.run(|_, _| {});
+    let job = &mut fed.job;
+
+    job.start();
+    job.wait_until_up();
+    let charges = format!("{}.charges", kafka.prefix);
+    kafka.tool("TopicCommand", &["--delete", "--topic", &charges]);
+    wait_until("the job ends", || !job.is_alive());
+    job.ended().refused(&[1], &[&charges, "is gone", "another cluster"]);
+    run(job).wait().refused(&[1], &[&charges, "is gone", "log.kafka.prefix"]);
+
+    let settings = [
+        "min.insync.replicas=1",
+        "unclean.leader.election.enable=false",
+        "retention.ms=-1",
+        "retention.bytes=-1",
+        "cleanup.policy=delete",
+    ];
+    let settings = settings.iter().flat_map(|setting| ["--config", *setting]);
+    let create = ["--create", "--topic", &charges, "--partitions", "4", "--replication-factor", "1"];
+    kafka.tool("TopicCommand", &create.into_iter().chain(settings).collect::<Vec<_>>());
+    run(job).wait().refused(&[1], &["charges", "made anew"]);
+}
+
+fn run(job: &LongRun) -> Weir {
+    Weir::start(weir().arg("run").arg("--config").arg(job.config()))
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
