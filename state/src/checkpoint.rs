@@ -14,12 +14,15 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use weir_proto::{Minute, Producer, TaskId, Topic};
 
-const FORMAT: u32 = 3;
-const FILE: &str = "weir.json";
+pub(crate) const FORMAT: u32 = 3;
+pub(crate) const FILE: &str = "weir.json";
 /// Added to the name of a copy that is no checkpoint yet.
 const UNFINISHED: &str = "unfinished";
+/// Added, with a number, to the name of one that is being fetched. What a crash leaves of it goes with its minute.
+const FETCHING: &str = "fetching";
 
 /// What a checkpoint is of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,6 +173,19 @@ impl CheckpointDir {
         self.begin(store, meta)?.map_or(Ok(()), Unfinished::finish)
     }
 
+    /// An empty directory for the files of a checkpoint from elsewhere; two of one checkpoint do not meet.
+    pub(crate) fn begin_fetched(&self, manifest: Manifest) -> Result<Unfinished, StateError> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let target = self.path(manifest.task, manifest.minute);
+        let parent = self.minute_dir(manifest.task.generation, manifest.minute);
+        fs::create_dir_all(&parent).map_err(StateError::io("create", &parent))?;
+        let (process, number) = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let dir = target.with_extension(format!("{process}-{number}.{FETCHING}"));
+        files::remove_all(&dir)?;
+        fs::create_dir(&dir).map_err(StateError::io("create", &dir))?;
+        Ok(Unfinished { dir, target, parent, manifest, sums: self.sums.clone() })
+    }
+
     /// Finishes what a process that ended has copied and not finished: its task may have gone on since, so
     /// that it could not be copied again. A copy that cannot be read is removed.
     pub fn finish_left(&self, shared: &Shared) -> Result<(), StateError> {
@@ -230,6 +246,17 @@ impl CheckpointDir {
         }
     }
 
+    /// The manifests of a task's checkpoints in all generations, but for those that cannot be read.
+    pub(crate) fn manifests_of(&self, task: TaskId) -> Vec<Manifest> {
+        let generations = listed(&self.root).unwrap_or_default();
+        let generations = generations.iter().filter_map(|dir| dir.file_name()?.to_str()?.parse().ok());
+        let of_one = |generation: u32| {
+            let minutes = self.minutes(generation).unwrap_or_default().into_iter();
+            minutes.filter_map(move |minute| self.manifest(task.in_generation(generation), minute).ok()?)
+        };
+        generations.flat_map(of_one).collect()
+    }
+
     /// Makes a store, in a directory that must not exist, of a checkpoint whose files are all as they
     /// were written.
     pub fn restore(&self, manifest: &Manifest, to: &Path) -> Result<(), StateError> {
@@ -279,6 +306,16 @@ impl Unfinished {
     /// Sums its files, writes the manifest, makes all durable and gives it its name.
     pub fn finish(mut self) -> Result<(), StateError> {
         self.manifest.files = self.sums.of_dir(&self.dir)?;
+        self.seal()
+    }
+
+    /// Where its files are to stand.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The same when the manifest has the sums of its files.
+    pub(crate) fn seal(self) -> Result<(), StateError> {
         write_manifest(&self.dir.join(FILE), self.manifest)?;
         sync_dir(&self.dir)?;
         failpoints::before("checkpoint.rename").map_err(StateError::io("rename", &self.dir))?;

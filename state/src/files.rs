@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 const AT_A_TIME: usize = 1 << 18;
 
 /// A file of a checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FileSum {
     /// Its name.
     pub name: String,
@@ -67,7 +67,7 @@ impl Sums {
     }
 }
 
-fn is_table(name: &str) -> bool {
+pub(crate) fn is_table(name: &str) -> bool {
     name.ends_with(".sst")
 }
 

@@ -10,6 +10,7 @@
 
 mod blobs;
 mod checkpoint;
+pub mod depot;
 pub mod direct;
 mod error;
 pub mod failpoints;
