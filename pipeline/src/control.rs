@@ -109,7 +109,9 @@ impl Control for JobControl {
 
     async fn status(&self, _: Request<rpc::StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         let job = self.host.job();
-        let mut response = job.as_deref().map(status).unwrap_or_default();
+        let asked = job.clone();
+        let asked = tokio::task::spawn_blocking(move || asked.as_deref().map(status).unwrap_or_default());
+        let mut response = asked.await.map_err(|e| Status::internal(e.to_string()))?;
         let pressure = job.as_ref().map(|job| &*job.deliveries().pressure);
         response.ingest = self.front.as_ref().map(|front| crate::ingest::status(front, pressure));
         Ok(Response::new(response))
@@ -296,7 +298,21 @@ fn status(job: &Job) -> StatusResponse {
             high_watermark: log.high_watermark(topic, partition),
         })
     });
-    StatusResponse { tasks: tasks.collect(), partitions: partitions.collect(), ingest: None }
+    let workers = log.peers().unwrap_or_else(|error| {
+        tracing::warn!("{error}");
+        Vec::new()
+    });
+    let workers = workers.into_iter().map(|peer| rpc::Worker {
+        worker: peer.worker.into(),
+        address: peer.address,
+        partitions: peer.partitions,
+    });
+    StatusResponse {
+        tasks: tasks.collect(),
+        partitions: partitions.collect(),
+        ingest: None,
+        workers: workers.collect(),
+    }
 }
 
 #[cfg(test)]

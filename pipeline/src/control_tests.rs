@@ -56,6 +56,8 @@ fn job(root: &Path) -> Arc<Host> {
         accounts: None,
         rules: RuleSet { rules: Rules::default(), networks: Vec::new() },
         log: LogChoice::default(),
+        group: None,
+        depot: None,
         retention: forever,
         after_outage: true,
         maintenance: false,

@@ -1,7 +1,7 @@
 //! The data directory of a job.
 //!
 //! ```text
-//! weir.json                 {"format": 3, "crc32c": …, "settings": {"partitions": n}}; with "kafka" if the topics are there
+//! weir.json                 {"format": 3, "crc32c": …, "settings": {"partitions": n}}; with "kafka" if the topics are there, and "worker" in a group
 //! lock                      held by the process that runs the job
 //! mask.key                  see `mask`
 //! credential.keys[.lock]    see `credentials::key_file`
@@ -48,6 +48,9 @@ struct Settings {
     /// Where the topics are, unless in `log/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kafka: Option<KafkaOptions>,
+    /// Which worker of a group it is of, if of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    worker: Option<u16>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,6 +66,7 @@ pub struct DataDir {
     root: PathBuf,
     partitions: u32,
     topics: LogPlace,
+    worker: Option<u16>,
 }
 
 /// Held while a job runs in a data directory.
@@ -82,10 +86,10 @@ impl DataDir {
             }
             Err(e) => return Err(JobError::io("read", &path)(e)),
         };
-        let Settings { partitions, kafka } =
+        let Settings { partitions, kafka, worker } =
             parse_settings(&text).map_err(|problem| other(&path, problem))?;
         let topics = kafka.map_or_else(|| LogPlace::Files(root.join("log")), LogPlace::kafka);
-        Ok(DataDir { root: root.to_owned(), partitions, topics })
+        Ok(DataDir { root: root.to_owned(), partitions, topics, worker })
     }
 
     /// Opens or creates the directory for running a job in it, with its topics in Kafka or in the directory.
@@ -93,6 +97,7 @@ impl DataDir {
         root: &Path,
         partitions: u32,
         kafka: Option<&KafkaOptions>,
+        worker: Option<u16>,
     ) -> Result<(Self, DataDirLock), JobError> {
         fs::create_dir_all(root).map_err(JobError::io("create", root))?;
         let path = root.join("lock");
@@ -106,7 +111,7 @@ impl DataDir {
         }
         let settings = root.join("weir.json");
         if !settings.exists() {
-            write_settings(&settings, partitions, kafka)?;
+            write_settings(&settings, partitions, kafka, worker)?;
         }
         let mut dir = Self::open(root)?;
         if dir.partitions != partitions {
@@ -114,6 +119,18 @@ impl DataDir {
                 "was made with {} partitions and cannot go on with {partitions}: which partition an event \
                  goes to would change. Run it with --partitions {}, or start a new data directory",
                 dir.partitions, dir.partitions
+            );
+            return Err(other(root, problem));
+        }
+        if dir.worker != worker {
+            let named = |worker: Option<u16>| match worker {
+                None => "a job of one process".to_owned(),
+                Some(worker) => format!("worker {worker} of a group"),
+            };
+            let problem = format!(
+                "is that of {} and cannot go on as that of {}: set [group] as it was, or start a new data directory",
+                named(dir.worker),
+                named(worker)
             );
             return Err(other(root, problem));
         }
@@ -141,7 +158,7 @@ impl DataDir {
             );
             return Err(other(&self.root, problem));
         }
-        write_settings(settings, self.partitions, kafka)?;
+        write_settings(settings, self.partitions, kafka, self.worker)?;
         *self = Self::open(&self.root)?;
         Ok(())
     }
@@ -149,6 +166,16 @@ impl DataDir {
     /// Partitions of every topic.
     pub fn partitions(&self) -> u32 {
         self.partitions
+    }
+
+    /// Which worker of a group it is of, if of one.
+    pub fn worker(&self) -> Option<u16> {
+        self.worker
+    }
+
+    /// A task that takes in from outside. In a group each worker has its own.
+    pub fn source(&self, stage: StageId) -> TaskId {
+        TaskId { stage, partition: self.worker.unwrap_or(0) }
     }
 
     /// Whether a process runs a job here now.
@@ -300,8 +327,10 @@ impl DataDir {
 
     /// The tasks of a stage.
     pub fn tasks_of(&self, stage: StageId) -> Vec<TaskId> {
-        let count = if stage.is_source() { 1 } else { self.partitions };
-        (0..count).map(|p| TaskId { stage, partition: p as u16 }).collect()
+        if stage.is_source() {
+            return vec![self.source(stage)];
+        }
+        (0..self.partitions).map(|p| TaskId { stage, partition: p as u16 }).collect()
     }
 
     /// The tasks whose checkpoints make a cut, in flow order.
@@ -318,8 +347,13 @@ struct SealedCut {
     cut: Cut,
 }
 
-fn write_settings(path: &Path, partitions: u32, kafka: Option<&KafkaOptions>) -> Result<(), JobError> {
-    let settings = Settings { partitions, kafka: kafka.cloned() };
+fn write_settings(
+    path: &Path,
+    partitions: u32,
+    kafka: Option<&KafkaOptions>,
+    worker: Option<u16>,
+) -> Result<(), JobError> {
+    let settings = Settings { partitions, kafka: kafka.cloned(), worker };
     let sealed = SealedSettings { format: FORMAT, crc32c: sum_of_json(&settings), settings };
     let text = serde_json::to_vec(&sealed).unwrap_or_default();
     replace_file(path, &text, PUBLIC, Some("settings.write")).map_err(JobError::io("write", path))
@@ -359,7 +393,7 @@ mod tests {
     #[test]
     fn a_flipped_bit_of_the_settings_or_the_address_is_an_error_that_names_the_file() {
         let folder = tempfile::tempdir().unwrap();
-        let (dir, _lock) = DataDir::lock(folder.path(), 3, None).unwrap();
+        let (dir, _lock) = DataDir::lock(folder.path(), 3, None, None).unwrap();
         dir.announce(CONTROL, "http://127.0.0.1:9465").unwrap();
         for (name, check) in [
             ("weir.json", (|root| DataDir::open(root).map(|_| ())) as fn(&Path) -> Result<(), JobError>),

@@ -13,6 +13,9 @@ pub enum JobError {
     /// A store failed.
     #[error(transparent)]
     State(#[from] weir_state::StateError),
+    /// Object storage cannot be used.
+    #[error(transparent)]
+    Depot(#[from] weir_state::depot::DepotError),
     /// An operator cannot go on.
     #[error(transparent)]
     Operator(#[from] weir_operators::OperatorError),
@@ -202,9 +205,13 @@ impl JobError {
         }
     }
 
-    /// Whether the log could not be reached: the job can be opened again when it can.
+    /// Whether the log, or object storage, could not be reached: the job can be opened again when it can.
     pub fn is_away(&self) -> bool {
-        matches!(self, JobError::Log(error) if error.is_away())
+        match self {
+            JobError::Log(error) => error.is_away(),
+            JobError::Depot(error) => error.is_away(),
+            _ => false,
+        }
     }
 
     /// A file operation on a path failed.

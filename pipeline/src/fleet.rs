@@ -9,7 +9,8 @@ use crate::rule_set::RuleSet;
 use crate::scheduler::{Scheduler, Work};
 use crate::status::{Live, TaskStatus};
 use crate::task::{AtTick, Task, TaskOptions};
-use std::collections::BTreeMap;
+use crate::uploads::Uploads;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use weir_operators::Rules;
@@ -17,7 +18,7 @@ use weir_proto::{Minute, Producer, StageId, Topic, TopicId};
 use weir_state::{CheckpointDir, Store};
 
 /// Stores that are opened side by side: each waits for the disk.
-const OPENERS: usize = 8;
+const OPENERS: usize = 16;
 
 /// Opened tasks.
 pub type Tasks = Vec<Box<dyn Work>>;
@@ -37,6 +38,10 @@ pub struct Fleet {
     /// The stores of the tasks that are there.
     opened: Mutex<Vec<(Producer, Weak<Store>)>>,
     live: Arc<Live>,
+    /// The partitions that this worker has; all of them where there are no others.
+    held: Mutex<Option<BTreeSet<u32>>>,
+    /// Checkpoints in object storage.
+    uploads: Option<Arc<Uploads>>,
 }
 
 impl Fleet {
@@ -60,7 +65,33 @@ impl Fleet {
             statuses: Mutex::default(),
             opened: Mutex::default(),
             live: Arc::default(),
+            held: Mutex::default(),
+            uploads: None,
         }
+    }
+
+    /// With checkpoints in object storage, if there is some.
+    pub fn uploading(self, uploads: Option<Arc<Uploads>>) -> Self {
+        Fleet { uploads, ..self }
+    }
+
+    fn is_shared(&self) -> bool {
+        self.held().is_some()
+    }
+
+    /// Of one of several workers: it has no partition at first.
+    pub fn of_worker(self, is_worker: bool) -> Self {
+        let held = is_worker.then(BTreeSet::new);
+        Fleet { held: Mutex::new(held), ..self }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<BTreeSet<u32>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a partition is this worker's.
+    pub fn holds(&self, partition: u32) -> bool {
+        self.held().as_ref().is_none_or(|held| held.contains(&partition))
     }
 
     /// The tasks that every generation which is to run needs, the published ones first; and how many of
@@ -80,16 +111,35 @@ impl Fleet {
                 beside.extend(FLOW.iter().filter(|s| s.id >= generation.from).map(|s| (s, generation.id)));
             }
         }
-        let live = self.open(&live)?;
+        let holds = |partition| self.holds(partition);
+        let live = self.open(&live, holds)?;
         self.set_live();
-        Ok((live, self.open(&beside)?))
+        Ok((live, self.open(&beside, holds)?))
+    }
+
+    /// Opens the tasks of partitions that come to this worker.
+    pub fn take(&self, partitions: &[u32]) -> Result<Tasks, JobError> {
+        let published = self.registry.published();
+        let stages: Vec<_> = FLOW.iter().map(|s| (s, self.registry.runs(published, s.id))).collect();
+        let tasks = self.open(&stages, |partition| partitions.contains(&partition))?;
+        self.held().iter_mut().for_each(|held| held.extend(partitions));
+        Ok(tasks)
+    }
+
+    /// Closes the tasks of a partition that goes to another worker.
+    pub fn give_up(&self, scheduler: &Scheduler, partition: u32) -> Result<(), JobError> {
+        self.held().iter_mut().for_each(|held| _ = held.remove(&partition));
+        let folds = |task: Producer| FLOW.iter().any(|stage| stage.id == task.stage);
+        self.remove(scheduler, |task| folds(task) && u32::from(task.partition) == partition)?;
+        self.set_live();
+        Ok(())
     }
 
     /// Opens the tasks of a candidate.
     pub fn open_candidate(&self, id: u32) -> Result<Tasks, JobError> {
         let from = self.registry.get(id).map_or(StageId::AntiBrush, |(g, _)| g.from);
         let stages: Vec<_> = FLOW.iter().filter(|s| s.id >= from).map(|s| (s, id)).collect();
-        self.open(&stages)
+        self.open(&stages, |partition| self.holds(partition))
     }
 
     /// The stages that a promoted generation takes over, with the generations that end.
@@ -99,13 +149,13 @@ impl Fleet {
         stages.map(|s| (s, self.registry.runs(generation.recorded, s.id))).collect()
     }
 
-    fn open(&self, stages: &[(&'static Stage, u32)]) -> Result<Tasks, JobError> {
+    fn open(&self, stages: &[(&'static Stage, u32)], which: impl Fn(u32) -> bool) -> Result<Tasks, JobError> {
         let mut tasks = Vec::new();
         for (stage, generation) in stages {
             let read = self.registry.line(*generation, stage.reads).topics().into_iter();
             let written = stage.writes.iter().map(|topic| topic.of(*generation));
             read.chain(written).try_for_each(|topic| self.log.add(topic))?;
-            let all = self.dir.tasks_of(stage.id).into_iter();
+            let all = self.dir.tasks_of(stage.id).into_iter().filter(|t| which(t.partition.into()));
             tasks.extend(all.map(|t| (*stage, t.in_generation(*generation))));
         }
         let opened = in_parallel(&tasks, |(stage, task)| self.open_task(stage, *task))?;
@@ -114,6 +164,11 @@ impl Fleet {
     }
 
     fn open_task(&self, stage: &Stage, task: Producer) -> Result<Box<dyn Work>, JobError> {
+        if let Some(uploads) = &self.uploads
+            && (self.is_shared() || !self.dir.store(task).exists())
+        {
+            crate::recover::catch_up(&self.dir, task, &self.stores, uploads)?;
+        }
         let store = Arc::new(crate::recover::open_store(&self.dir, task, &self.stores)?);
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         opened.retain(|(_, store)| store.strong_count() > 0);
@@ -124,7 +179,7 @@ impl Fleet {
             partitions: self.dir.partitions(),
             line: self.registry.line(task.generation, stage.reads),
             shared: self.rules_of(task.generation)?,
-            at_tick: AtTick::Checkpoint(self.checkpoints.clone()),
+            at_tick: AtTick::Checkpoint(self.checkpoints.clone(), self.uploads.clone()),
             ends_at: self.ends_at(task.generation, stage.id),
         };
         Ok(Box::new(Task::open(stage, options, store, self.log.clone())?))

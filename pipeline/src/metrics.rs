@@ -18,6 +18,13 @@ const DROPPED: &str = "weir_dropped_total";
 const OUTCOMES: &str = "weir_outcomes_total";
 const LAG: &str = "weir_lag_records";
 const MINIMAL_OFFSET: &str = "weir_minimal_successful_offset";
+const HELD: &str = "weir_group_partitions";
+const TAKEOVERS: &str = "weir_group_takeovers_total";
+const TAKEOVER: &str = "weir_group_takeover_duration_seconds";
+const UPLOADED: &str = "weir_checkpoint_uploads_total";
+const UPLOADED_BYTES: &str = "weir_checkpoint_uploaded_bytes_total";
+const FETCHED_BYTES: &str = "weir_checkpoint_fetched_bytes_total";
+const UPLOADS_WAITING: &str = "weir_checkpoint_uploads_waiting";
 const TICK: &str = "weir_last_tick_timestamp_seconds";
 const LATENCY: &str = "weir_batch_duration_seconds";
 const PAUSE: &str = "weir_checkpoint_longest_pause_seconds";
@@ -62,6 +69,17 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         MINIMAL_OFFSET,
         Unit::Count,
         "The input offset below which everything is processed and acknowledged downstream."
+    );
+    describe_counter!(UPLOADED, Unit::Count, "Checkpoints brought to object storage, by outcome.");
+    describe_counter!(UPLOADED_BYTES, Unit::Bytes, "Bytes brought there: files that were not there yet.");
+    describe_counter!(FETCHED_BYTES, Unit::Bytes, "Bytes of checkpoints brought back from there.");
+    describe_gauge!(UPLOADS_WAITING, Unit::Count, "Checkpoints that are still to be brought there.");
+    describe_gauge!(HELD, Unit::Count, "Partitions that this worker of a group has.");
+    describe_counter!(TAKEOVERS, Unit::Count, "Partitions that came to this worker from the group.");
+    describe_histogram!(
+        TAKEOVER,
+        Unit::Seconds,
+        "From the assignment of partitions until their tasks are open: state is restored, and what stands in the log found."
     );
     describe_gauge!(TICK, Unit::Seconds, "The newest tick seen, as the Unix time of its minute.");
     describe_histogram!(
@@ -129,6 +147,34 @@ pub(crate) fn turn(status: &TaskStatus, took: Duration) {
     histogram!(LATENCY, &labels).record(took.as_secs_f64());
 }
 
+/// Partitions have come from the group, and their tasks are open.
+pub(crate) fn took_over(partitions: usize, took: Duration) {
+    gauge!(HELD).increment(partitions as f64);
+    counter!(TAKEOVERS).increment(partitions as u64);
+    histogram!(TAKEOVER).record(took.as_secs_f64());
+}
+
+/// A partition has gone to the group.
+pub(crate) fn gave_up() {
+    gauge!(HELD).decrement(1.0);
+}
+
+/// A checkpoint is in object storage.
+pub(crate) fn uploaded(bytes: u64) {
+    counter!(UPLOADED, "outcome" => "done").increment(1);
+    counter!(UPLOADED_BYTES).increment(bytes);
+}
+
+/// A checkpoint was not brought to object storage.
+pub(crate) fn not_uploaded() {
+    counter!(UPLOADED, "outcome" => "failed").increment(1);
+}
+
+/// A checkpoint was brought back.
+pub(crate) fn fetched(bytes: u64) {
+    counter!(FETCHED_BYTES).increment(bytes);
+}
+
 /// A copy of an accepted request was sent, or dropped.
 pub(crate) fn mirrored(outcome: &'static str) {
     counter!(MIRRORED, "outcome" => outcome).increment(1);
@@ -144,6 +190,9 @@ pub fn observe(job: &Job) {
     }
     let collected = job.progress().bytes.load(std::sync::atomic::Ordering::Relaxed);
     counter!(COLLECTED).absolute(collected);
+    if let Some(uploads) = job.uploads() {
+        gauge!(UPLOADS_WAITING).set(uploads.backlog() as f64);
+    }
     observe_delivery(job.deliveries());
     if let Some(ledger) = job.ledger() {
         observe_ledger(ledger);

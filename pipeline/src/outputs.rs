@@ -69,7 +69,7 @@ impl Outputs {
             let topic = topic.of(meta.task.generation);
             let mut seqs = output.next_seq.clone();
             for (partition, (seq, end)) in seqs.iter_mut().zip(&output.ends).enumerate() {
-                let high = log.high_watermark(topic, partition as u32);
+                let high = log.find_end(topic, partition as u32)?;
                 if high < *end {
                     let file = log.newest_file(topic);
                     return Err(JobError::AheadOfLog {

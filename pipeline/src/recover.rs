@@ -4,8 +4,9 @@
 
 use crate::data_dir::DataDir;
 use crate::error::JobError;
+use crate::uploads::Uploads;
 use std::path::Path;
-use weir_proto::Producer;
+use weir_proto::{Minute, Producer};
 use weir_state::{Shared, StateError, Store};
 
 /// Opens the store of a task, from a checkpoint if need be.
@@ -30,6 +31,29 @@ pub fn open_store(dir: &DataDir, task: Producer, shared: &Shared) -> Result<Stor
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Takes what object storage has of a task, if that is newer than what is here, so that less is folded again. Others may
+/// have gone on with it meanwhile, or its store is gone.
+pub fn catch_up(dir: &DataDir, task: Producer, shared: &Shared, uploads: &Uploads) -> Result<(), JobError> {
+    let path = dir.store(task);
+    // What is damaged is put aside when it is opened.
+    let meta = path.exists().then(|| Store::open_read_only(&path, shared).and_then(|store| store.meta()));
+    let here = match meta {
+        Some(Err(_)) => return Ok(()),
+        Some(Ok(meta)) => Some(meta.map_or(Minute(0), |meta| meta.last_tick)),
+        None => dir.checkpoints().minutes(task.generation)?.last().copied(),
+    };
+    match uploads.bring_back(task, here, &path) {
+        Ok(Some(minute)) => {
+            tracing::info!("{task} goes on from the checkpoint of {minute} in object storage")
+        }
+        Ok(None) => {}
+        // What is here is right, too, only older.
+        Err(error) if error.is_away() && path.exists() => tracing::warn!("{error}"),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
 }
 
 /// Makes the store of the newest good checkpoint; whether there was one.

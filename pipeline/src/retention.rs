@@ -13,6 +13,9 @@ use std::sync::Arc;
 use weir_proto::{Minute, StageId, TaskId, Topic, TopicId};
 use weir_state::Retention;
 
+/// Checkpoints of a task that a worker of a group keeps.
+const OF_WORKER: usize = 5;
+
 /// Keeps a data directory within its retention.
 pub struct Keeper {
     dir: DataDir,
@@ -45,8 +48,29 @@ impl Keeper {
         self.deliveries.needs_from(topic, partition).min(ledger)
     }
 
+    /// Which checkpoints are kept.
+    pub fn retention(&self) -> &Retention {
+        &self.retention
+    }
+
+    /// What a worker of a group has taken is in object storage, where whole cuts are; it keeps the newest for itself.
+    /// Nobody trims the topics that it shares.
+    fn keep_of_worker(&self) -> Result<(), JobError> {
+        let checkpoints = self.dir.checkpoints();
+        for (generation, _) in self.registry.all() {
+            let minutes = checkpoints.minutes(generation.id)?;
+            for minute in minutes.iter().rev().skip(OF_WORKER) {
+                checkpoints.remove(generation.id, *minute)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Lets go of what need not be kept any more.
     pub fn keep(&self, log: &dyn Log) -> Result<(), JobError> {
+        if self.dir.worker().is_some() {
+            return self.keep_of_worker();
+        }
         let cuts = Cuts::of(&self.dir, &self.registry, self.registry.published());
         let Some(newest) = cuts.newest()? else { return Ok(()) };
         let checkpoints = self.dir.checkpoints();

@@ -13,6 +13,7 @@ use crate::log::Log;
 use crate::outputs::{Outputs, Tickets};
 use crate::scheduler::{FollowUp, Need, Work};
 use crate::status::TaskStatus;
+use crate::uploads::Uploads;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,8 +32,8 @@ const COMMIT_EVERY: u64 = 65_536;
 /// What becomes of the state at a tick.
 #[derive(Clone)]
 pub enum AtTick {
-    /// It is kept as a checkpoint.
-    Checkpoint(CheckpointDir),
+    /// It is kept as a checkpoint, and brought to object storage if there is some.
+    Checkpoint(CheckpointDir, Option<Arc<Uploads>>),
     /// Nothing: the task is of a replay, which ends with its segment.
     Nothing,
 }
@@ -245,14 +246,16 @@ impl Task {
     fn checkpoint(&mut self) -> FollowUp {
         self.checkpoint_due = false;
         self.status.checkpointed(self.meta.last_tick);
-        let AtTick::Checkpoint(dir) = self.at_tick.clone() else { return None };
+        let AtTick::Checkpoint(dir, uploads) = self.at_tick.clone() else { return None };
         let (store, meta) = (self.store.clone(), self.meta.clone());
         let (copying, status) = (self.copying.clone(), self.status.clone());
         copying.begin();
         Some(Box::new(move || {
             let begun = dir.begin(&store, &meta);
             status.paused(copying.end());
-            Ok(begun?.map_or(Ok(()), Unfinished::finish)?)
+            begun?.map_or(Ok(()), Unfinished::finish)?;
+            uploads.iter().for_each(|uploads| uploads.offer(meta.task, meta.last_tick));
+            Ok(())
         }))
     }
 

@@ -12,7 +12,7 @@ use weir_pipeline::scheduler::{Need, Work};
 use weir_pipeline::source::accounts::AccountsProgress;
 use weir_pipeline::source::commands::CommandsTask;
 use weir_pipeline::source::mailbox::Submission;
-use weir_proto::{Record, Topic, rpc};
+use weir_proto::{Producer, Record, StageId, Topic, rpc};
 use weir_state::{Shared, Store};
 
 const PARTITIONS: u32 = 4;
@@ -28,8 +28,8 @@ impl Source {
         log.add(Topic::Judged.of(2)).unwrap();
         let store = Store::open(&dir.join("store"), &Shared::new(1 << 20)).unwrap();
         let accounts = AccountsProgress { loaded: true.into(), ..AccountsProgress::default() };
-        let task =
-            CommandsTask::open(PARTITIONS, store, log.clone(), generation, Arc::new(accounts)).unwrap();
+        let task = Producer { stage: StageId::Commands, partition: 0, generation };
+        let task = CommandsTask::open(PARTITIONS, store, log.clone(), task, Arc::new(accounts)).unwrap();
         Source { log, task }
     }
 

@@ -32,9 +32,14 @@ pub struct LongRun {
 impl LongRun {
     /// Writes the configuration of a job with these sources; does not start it.
     pub fn new(scratch: &Scratch, sources: &[PathBuf], accounts: &str) -> Self {
+        Self::named(scratch, "", sources, accounts)
+    }
+
+    /// The same for one of several jobs.
+    pub fn named(scratch: &Scratch, name: &str, sources: &[PathBuf], accounts: &str) -> Self {
         let metrics = free_port();
-        let data_dir = scratch.path("data");
-        let accounts_file = scratch.write("accounts.csv", accounts);
+        let data_dir = scratch.path(&format!("{name}data"));
+        let accounts_file = scratch.write(&format!("{name}accounts.csv"), accounts);
         let sources: String = sources.iter().map(|path| format!("[[source]]\npath = {path:?}\n\n")).collect();
         let config = format!(
             "data_dir = {data_dir:?}\npartitions = 4\nthreads = 2\n\n{sources}\
@@ -42,7 +47,7 @@ impl LongRun {
              [listen]\nmetrics = \"127.0.0.1:{metrics}\"\ncontrol = \"off\"\n"
         );
         Self {
-            config: scratch.write("weir.toml", config),
+            config: scratch.write(&format!("{name}weir.toml"), config),
             data_dir,
             accounts: accounts.to_owned(),
             metrics,
@@ -51,6 +56,20 @@ impl LongRun {
             weir: None,
             lines: Vec::new(),
         }
+    }
+
+    /// Leaves the accounts to another job.
+    pub fn without_accounts(&self) {
+        let config = std::fs::read_to_string(&self.config).unwrap();
+        let (before, accounts) = config.split_once("[accounts]\n").unwrap();
+        let (_, after) = accounts.split_once('\n').unwrap();
+        std::fs::write(&self.config, before.to_owned() + after).unwrap();
+    }
+
+    /// Sends the job a signal such as `STOP`.
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        self.weir.as_ref().unwrap().signal(name);
     }
 
     /// Appends sections to the configuration.
@@ -122,6 +141,12 @@ impl LongRun {
     /// The port of `/metrics`.
     pub fn metrics_port(&self) -> u16 {
         self.metrics
+    }
+
+    /// The port of the control service, which is on.
+    #[track_caller]
+    pub fn control_port(&self) -> u16 {
+        self.control.unwrap()
     }
 
     /// Starts the job, or starts it again.

@@ -30,8 +30,18 @@ const TEND_EVERY: Duration = Duration::from_secs(10);
 /// Ports whose addresses the data directory has while they listen.
 const ANNOUNCED: [Port; 4] = [Port::Metrics, Port::Control, Port::Http, Port::Grpc];
 
-pub(super) fn run(path: &Path, after_outage: bool) -> Result<(), Failure> {
-    let config = Config::load(path).map_err(Failure::usage)?;
+pub(super) fn run(path: &Path, after_outage: bool, worker: Option<u16>) -> Result<(), Failure> {
+    let mut config = Config::load(path).map_err(Failure::usage)?;
+    match (&mut config.group, worker) {
+        (Some(group), Some(worker)) => group.worker = worker,
+        (None, Some(_)) => {
+            return Err(Failure::usage(format!(
+                "--worker is for a group: {} has no [group]",
+                path.display()
+            )));
+        }
+        (_, None) => {}
+    }
     if config.sources.is_empty() && config.ingest.is_none() {
         tracing::warn!("{} has neither [[source]] nor [ingest]: nothing will come in", path.display());
     }

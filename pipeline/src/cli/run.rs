@@ -6,6 +6,7 @@ use super::{Failure, output, report};
 use crate::config::{self, ClockKind, Compression, Config, Ledger, LogKind};
 use crate::data_dir::DataDir;
 use crate::error::JobError;
+use crate::group::Membership;
 use crate::job::{Job, JobOptions};
 use crate::log::{Codec, LogChoice, LogOptions};
 use crate::rule_set::RuleSet;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use weir_operators::Rules;
 use weir_proto::StageId;
 use weir_state::Retention;
+use weir_state::depot::Depot;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -56,6 +58,9 @@ pub(super) struct RunArgs {
     /// The same as --summary json.
     #[arg(long)]
     json: bool,
+    /// The number of this worker of a group, instead of `group.worker`: for those who give all workers one configuration.
+    #[arg(long, requires = "config", value_parser = clap::value_parser!(u16).range(..=999))]
+    worker: Option<u16>,
     /// Accept that the clock is more than a day ahead of the newest tick.
     #[arg(long, requires = "config")]
     after_outage: bool,
@@ -71,7 +76,7 @@ enum SummaryFormat {
 
 pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     match &args.config {
-        Some(path) => super::live::run(path, args.after_outage),
+        Some(path) => super::live::run(path, args.after_outage, args.worker),
         None => run_finite(&args),
     }
 }
@@ -211,7 +216,27 @@ pub(super) fn options_of(config: &Config) -> Result<JobOptions, JobError> {
         ledger: config.ledger.clone(),
         spool: None,
         switches: Arc::default(),
+        group: config.group.as_ref().map(|group| membership(group, config)),
+        depot: depot_of(&config.checkpoints)?,
     })
+}
+
+/// Where checkpoints are kept a second time, if anywhere.
+fn depot_of(checkpoints: &config::Checkpoints) -> Result<Option<Arc<Depot>>, JobError> {
+    match checkpoints.remote.as_str() {
+        "" => Ok(None),
+        url => Ok(Some(Arc::new(Depot::open(url, &checkpoints.remote_options)?))),
+    }
+}
+
+/// Who a worker is to the others.
+fn membership(group: &config::Group, config: &Config) -> Membership {
+    let own = || config.listen.control.map_or_else(String::new, |address| format!("http://{address}"));
+    Membership {
+        worker: group.worker,
+        session_timeout: group.session_timeout,
+        address: if group.address.is_empty() { own() } else { group.address.clone() },
+    }
 }
 
 /// The rules of a configuration.

@@ -95,6 +95,10 @@ impl Session {
                         wait for its end if it is a finite run";
             return Err(Failure::Said(text.to_owned(), 1));
         }
+        if let Some(worker) = dir.worker() {
+            let text = format!("worker {worker} of a group does not run: ask one that does, or start it");
+            return Err(Failure::Said(text, 1));
+        }
         let runtime = runtime()?;
         let host = Arc::new(Host::new(Job::open(JobOptions::maintenance(dir)?)?, None));
         let address = runtime.block_on(async {

@@ -5,7 +5,9 @@ use super::access::connect;
 use super::output::{grouped, line};
 use super::session::{runtime, said};
 use clap::Args;
-use weir_proto::rpc::{IngestStatus, StatusRequest, StatusResponse};
+use tokio::runtime::Runtime;
+use weir_proto::StageId;
+use weir_proto::rpc::{IngestStatus, StatusRequest, StatusResponse, TaskStatus};
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  weir status --control http://127.0.0.1:9465 --json")]
@@ -21,7 +23,8 @@ pub(super) struct StatusArgs {
 pub(super) fn status(args: &StatusArgs) -> Result<(), Failure> {
     let runtime = runtime()?;
     let mut client = connect(&runtime, &args.control)?;
-    let status = runtime.block_on(client.status(StatusRequest {})).map_err(said)?.into_inner();
+    let mut status = runtime.block_on(client.status(StatusRequest {})).map_err(said)?.into_inner();
+    add_others(&runtime, &mut status);
     if args.json {
         return line(&json(&status).to_string());
     }
@@ -39,7 +42,51 @@ pub(super) fn status(args: &StatusArgs) -> Result<(), Failure> {
             t.last_tick_minute
         ))?;
     }
+    for worker in &status.workers {
+        let partitions: Vec<_> = worker.partitions.iter().map(u32::to_string).collect();
+        line(&format!(
+            "worker {:<7}{}  partitions {}",
+            worker.worker,
+            worker.address,
+            if partitions.is_empty() { "none".to_owned() } else { partitions.join(" ") }
+        ))?;
+    }
     status.ingest.iter().try_for_each(ingest)
+}
+
+/// Adds the tasks of the other workers of a group. One that does not answer is said, and left out.
+fn add_others(runtime: &Runtime, status: &mut StatusResponse) {
+    let known = |status: &StatusResponse, task: &TaskStatus| {
+        status
+            .tasks
+            .iter()
+            .any(|t| (&t.stage, t.partition, t.generation) == (&task.stage, task.partition, task.generation))
+    };
+    for worker in status.workers.clone() {
+        let answer = connect(runtime, &worker.address).and_then(|mut client| {
+            runtime.block_on(client.status(StatusRequest {})).map(tonic::Response::into_inner).map_err(said)
+        });
+        match answer {
+            Ok(other) => {
+                let new: Vec<_> = other.tasks.into_iter().filter(|task| !known(status, task)).collect();
+                status.tasks.extend(new);
+            }
+            Err(_) => eprintln!(
+                "worker {} does not answer at {}: its tasks are left out",
+                worker.worker, worker.address
+            ),
+        }
+    }
+    if !status.workers.is_empty() {
+        status.tasks.sort_by(|a, b| {
+            (a.generation, order(a), a.partition).cmp(&(b.generation, order(b), b.partition))
+        });
+    }
+}
+
+/// In flow order.
+fn order(task: &TaskStatus) -> Option<StageId> {
+    StageId::ALL.into_iter().find(|stage| stage.name() == task.stage)
 }
 
 fn ingest(i: &IngestStatus) -> Result<(), Failure> {
@@ -82,6 +129,10 @@ fn json(status: &StatusResponse) -> serde_json::Value {
     let partitions = status.partitions.iter().map(|p| {
         serde_json::json!({ "topic": p.topic, "partition": p.partition, "high_watermark": p.high_watermark })
     });
+    let workers = status
+        .workers
+        .iter()
+        .map(|w| serde_json::json!({ "worker": w.worker, "address": w.address, "partitions": w.partitions }));
     let ingest = status.ingest.as_ref().map(|i| {
         serde_json::json!({
             "accepted": i.accepted, "duplicate": i.duplicate, "refused": i.refused,
@@ -97,6 +148,7 @@ fn json(status: &StatusResponse) -> serde_json::Value {
         })
     });
     serde_json::json!({
-        "tasks": tasks.collect::<Vec<_>>(), "partitions": partitions.collect::<Vec<_>>(), "ingest": ingest
+        "tasks": tasks.collect::<Vec<_>>(), "partitions": partitions.collect::<Vec<_>>(), "ingest": ingest,
+        "workers": workers.collect::<Vec<_>>()
     })
 }

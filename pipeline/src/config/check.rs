@@ -42,6 +42,7 @@ impl Checker<'_> {
         self.security();
         self.credentials();
         self.optional();
+        self.group();
         self.sources(if on_disk { files::real } else { files::tidy });
     }
 

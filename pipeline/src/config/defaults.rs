@@ -1,5 +1,6 @@
 //! The default of every key.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ impl Default for Config {
             credentials: None,
             mirror: None,
             enrichment: None,
+            group: None,
         }
     }
 }
@@ -72,7 +74,12 @@ impl Default for Time {
 
 impl Default for Checkpoints {
     fn default() -> Self {
-        Self { every_minute_for: Duration::from_secs(HOUR), every_hour_for: Duration::from_secs(3 * DAY) }
+        Self {
+            every_minute_for: Duration::from_secs(HOUR),
+            every_hour_for: Duration::from_secs(3 * DAY),
+            remote: String::new(),
+            remote_options: BTreeMap::new(),
+        }
     }
 }
 

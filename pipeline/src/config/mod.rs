@@ -10,6 +10,7 @@ mod defaults;
 pub mod duration;
 mod errors;
 mod files;
+mod group;
 mod ingest;
 mod load;
 mod names;
@@ -24,6 +25,7 @@ mod tests;
 #[cfg(test)]
 mod tests_check;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -79,6 +81,8 @@ pub struct Config {
     pub mirror: Option<Mirror>,
     /// The `[enrichment]` section, if there is one.
     pub enrichment: Option<Enrichment>,
+    /// The `[group]` section, if there is one.
+    pub group: Option<Group>,
 }
 
 /// One `[[source]]`: where clicks are read from.
@@ -152,6 +156,11 @@ pub struct Checkpoints {
     /// replay horizon: no replay can start further back.
     #[serde(deserialize_with = "values::duration")]
     pub every_hour_for: Duration,
+    /// Where checkpoints are kept a second time, for whoever goes on without this disk: an address of object storage such
+    /// as `s3://bucket/prefix` or `file:///srv/weir`; nowhere if empty (the default).
+    pub remote: String,
+    /// Settings of that storage, by the names of the crate `object_store` (default none).
+    pub remote_options: BTreeMap<String, String>,
 }
 
 /// `[anti_brush]`: clicks made to inflate a count.
@@ -263,6 +272,7 @@ impl std::fmt::Debug for Ledger {
 
 pub use crate::log::KafkaOptions;
 pub use credentials::Credentials;
+pub use group::Group;
 pub use ingest::Ingest;
 pub use optional::{Enrichment, Mirror};
 pub use security::{Auth, Port, Tls};

@@ -28,11 +28,19 @@ fn the_example_and_an_empty_file_are_the_defaults() {
 
 #[test]
 fn the_commented_settings_of_the_example_are_right() {
-    let uncommented = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
-        Some(setting) if !setting.starts_with(' ') => setting,
-        _ => line,
-    });
-    let config = accepted(&uncommented.collect::<Vec<_>>().join("\n"));
+    let uncommented = |text: &str| {
+        let lines = text.lines().map(|line| match line.strip_prefix('#') {
+            Some(setting) if !setting.starts_with(' ') => setting,
+            _ => line,
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    // A worker of a group does without some of the rest.
+    let (alone, group) = EXAMPLE.split_at(EXAMPLE.find("#[group]").unwrap());
+    let shared = "[log]\nkind = 'kafka'\n[checkpoints]\nremote = 's3://weir/checkpoints'\n";
+    let worker = accepted(&(shared.to_owned() + &uncommented(group)));
+    assert_eq!(worker.group, Some(Default::default()));
+    let config = accepted(&uncommented(alone));
     assert_eq!(config.accounts, Some(Default::default()));
     let url = "https://accounts.example.com/charges".to_owned();
     assert_eq!(config.deliver, Some(Deliver { url, ..Default::default() }));
@@ -66,7 +74,7 @@ fn the_example_has_every_key() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 64);
+    assert_eq!(seen, 69);
 }
 
 #[test]
@@ -103,7 +111,7 @@ fn unknown_keys() {
     assert_eq!(
         refused(text),
         "weir.toml:1: unknown key `partitons` at the top of the file; did you mean `partitions`?\n\
-         weir.toml:2: unknown key `speed` at the top of the file; remove it or use one of `data_dir`, `partitions`, `threads`, `source`, `accounts`, `listen`, `time`, `checkpoints`, `anti_brush`, `anti_fraud`, `state`, `log`, `deliver`, `ledger`, `ingest`, `tls`, `auth`, `credentials`, `mirror`, `enrichment`.\n\
+         weir.toml:2: unknown key `speed` at the top of the file; remove it or use one of `data_dir`, `partitions`, `threads`, `source`, `accounts`, `listen`, `time`, `checkpoints`, `anti_brush`, `anti_fraud`, `state`, `log`, `deliver`, `ledger`, `ingest`, `tls`, `auth`, `credentials`, `mirror`, `enrichment`, `group`.\n\
          weir.toml:4: unknown key `max-ahead` in [time]; did you mean `max_ahead`?\n\
          weir.toml:5: unknown key `threads` in [time]; it belongs at the top of the file, before the first section.\n\
          weir.toml:6: unknown section [x] in [time]; remove it or use one of `clock`, `allowed_lateness`, `max_ahead`, `dedup_retention`.\n\

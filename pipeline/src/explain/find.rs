@@ -86,7 +86,8 @@ impl Explainer {
         }
         let topic = Topic::Dropped.of(1);
         let (first, end) = self.bounds(topic, 0, from, to);
-        let of = Some(TaskId { stage: StageId::Collect, partition: 0 });
+        // In a group every worker has a collect of its own.
+        let of = self.dir.worker().is_none().then(|| self.dir.source(StageId::Collect));
         let stretch = Stretch { topic, partition: 0, from: first, to: end, of };
         let text = wanted.guid.to_string();
         let unread = |r: &Record<'_>| match r {

@@ -23,7 +23,7 @@ use crate::generations::Registry;
 use crate::log::{BesideLog, Log};
 use crate::tap::Personal;
 use std::sync::Arc;
-use weir_proto::{Producer, StageId, TaskId};
+use weir_proto::{Producer, StageId};
 use weir_state::{Shared, Store, TaskMeta};
 
 /// Reads a data directory to explain events.
@@ -48,7 +48,7 @@ impl Explainer {
     }
 
     fn collect(&self) -> Producer {
-        TaskId { stage: StageId::Collect, partition: 0 }.in_generation(1)
+        self.dir.source(StageId::Collect).in_generation(1)
     }
 
     /// Where a task stands by its store, if it has one.

@@ -25,6 +25,7 @@ pub struct Rewind {
 impl Job {
     /// Begins a generation that runs beside the published one from now on.
     pub fn rewind(&self, rewind: &Rewind) -> Result<Generation, JobError> {
+        self.refuse_in_a_group()?;
         let published = self.registry.published();
         let cut = Cuts::of(&self.dir, &self.registry, published).at(rewind.to)?;
         let rules = match &rewind.rules {
@@ -41,6 +42,7 @@ impl Job {
 
     /// Begins a generation that goes on where one that was published before has ended.
     pub fn go_back(&self, id: u32, rewind: &Rewind) -> Result<Generation, JobError> {
+        self.refuse_in_a_group()?;
         let refused = |text: String| Err(JobError::Refused(text));
         let Some((former, _)) = self.registry.get(id) else {
             return refused(format!("there is no generation {id}"));
@@ -52,6 +54,14 @@ impl Job {
         let from = self.registry.first_difference(id, self.registry.published());
         let generation = self.new_generation(id, cut.minute(), from, former.rules, rewind);
         self.begin(generation, &cut)
+    }
+
+    fn refuse_in_a_group(&self) -> Result<(), JobError> {
+        if self.group.is_none() {
+            return Ok(());
+        }
+        let text = "a generation cannot be begun by one worker of a group: no other one would know of it";
+        Err(JobError::Refused(text.to_owned()))
     }
 
     fn new_generation(

@@ -1,8 +1,9 @@
 //! A job: the flow opened in a data directory. How it runs and stops is in `run`, how other generations are begun
-//! beside the published one in `begin`.
+//! beside the published one in `begin`, how it shares partitions with other workers in `share`.
 
 mod begin;
 mod run;
+mod share;
 
 pub use begin::Rewind;
 
@@ -15,9 +16,10 @@ use crate::error::JobError;
 use crate::fleet::Fleet;
 use crate::flow::FLOW;
 use crate::generations::{Entry, Generation, Promotion, Registry, check_settled};
+use crate::group::{Crew, Membership};
 use crate::ingest::{Spool, SpoolOptions};
 use crate::ledger::Ledger;
-use crate::log::{LiveLog, LogChoice};
+use crate::log::{Follow, LiveLog, LogChoice};
 use crate::operations::OperatorLog;
 use crate::retention::Keeper;
 use crate::rule_set::RuleSet;
@@ -28,11 +30,13 @@ use crate::source::commands::CommandsTask;
 use crate::source::{CollectState, FileSpec, SPOOL};
 use crate::status::TaskStatus;
 use crate::switches::{Attached, Name, Switches};
+use crate::uploads::Uploads;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use weir_operators::Rules;
 use weir_proto::{Minute, Producer, StageId, TaskId, rpc};
+use weir_state::depot::Depot;
 use weir_state::{Retention, Store};
 
 /// Block cache of all stores together, in bytes.
@@ -72,6 +76,10 @@ pub struct JobOptions {
     pub spool: Option<Arc<Spool>>,
     /// What can be done without. They outlive the job.
     pub switches: Arc<Switches>,
+    /// Who it is, if it is one of several workers.
+    pub group: Option<Membership>,
+    /// Where checkpoints are kept a second time, if anywhere.
+    pub depot: Option<Arc<Depot>>,
 }
 
 impl JobOptions {
@@ -96,6 +104,8 @@ impl JobOptions {
             ledger: None,
             spool: None,
             switches: Arc::default(),
+            group: None,
+            depot: None,
         })
     }
 }
@@ -118,6 +128,8 @@ pub struct Job {
     keeper: Keeper,
     spool: Option<Arc<Spool>>,
     switches: Arc<Switches>,
+    group: Option<(Membership, Arc<Crew>)>,
+    uploads: Option<Arc<Uploads>>,
     _attached: Attached,
     _lock: DataDirLock,
 }
@@ -128,16 +140,17 @@ impl Job {
         if let Some(path) = &options.accounts {
             crate::source::accounts::read(path)?;
         }
-        let (dir, lock) = DataDir::lock(&options.data_dir, options.partitions, options.log.kafka())?;
+        let worker = options.group.as_ref().map(|group| group.worker);
+        let (dir, lock) = DataDir::lock(&options.data_dir, options.partitions, options.log.kafka(), worker)?;
         let registry = Arc::new(Registry::open(&dir)?);
         choose_rules(&dir, &registry, &options.rules)?;
-        let begun = dir.store(TaskId { stage: StageId::Collect, partition: 0 }.in_generation(1)).exists();
-        let log = options.log.open(&dir.log(), options.partitions, begun)?;
+        let begun = dir.store(dir.source(StageId::Collect).in_generation(1)).exists();
+        let follow = if worker.is_some() { Follow::AsTold } else { Follow::All };
+        let log = options.log.open(&dir.log(), options.partitions, begun, follow)?;
         check_settled(&registry, &*log, options.partitions)?;
         let stores = weir_state::Shared::new(BLOCK_CACHE);
         dir.checkpoints().finish_left(&stores)?;
-        let source =
-            |stage| Store::open(&dir.store(TaskId { stage, partition: 0 }.in_generation(1)), &stores);
+        let source = |stage| Store::open(&dir.store(dir.source(stage).in_generation(1)), &stores);
         let (accounts_store, collect_store) = (source(StageId::Accounts)?, source(StageId::Collect)?);
         let commands_store = source(StageId::Commands)?;
         let (switches, attached) = (options.switches.clone(), options.switches.attach(registry.clone()));
@@ -149,7 +162,9 @@ impl Job {
             ledger.map(|o| Ledger::open(o, &dir, &log, &registry, switch(Name::Ledger))).transpose()?;
         let ledger = ledger.map(Arc::new);
         let like = options.rules.rules.clone();
-        let fleet = Arc::new(Fleet::new(dir.clone(), log.clone(), stores, registry.clone(), like));
+        let fleet = Fleet::new(dir.clone(), log.clone(), stores, registry.clone(), like);
+        let uploads = options.depot.map(|depot| Arc::new(Uploads::new(depot, dir.checkpoints())));
+        let fleet = Arc::new(fleet.of_worker(worker.is_some()).uploading(uploads.clone()));
         let (mut tasks, beside) = fleet.open_all()?;
         let published = registry.published();
         let judged = registry.ends_generation(published, StageId::AntiFraud);
@@ -158,18 +173,19 @@ impl Job {
             options.partitions,
             accounts_store,
             log.clone(),
-            judged,
+            dir.source(StageId::Accounts).in_generation(judged),
         )?;
         let accounts_progress = accounts.progress();
         let commands = CommandsTask::open(
             options.partitions,
             commands_store,
             log.clone(),
-            judged,
+            dir.source(StageId::Commands).in_generation(judged),
             accounts_progress.clone(),
         )?;
         let spool = spool_of(options.spool.clone(), &dir, &collect_store)?;
         let collect = CollectOptions {
+            task: dir.source(StageId::Collect).in_generation(1),
             files: options.files,
             finite: options.finite,
             event_time: options.event_time,
@@ -249,6 +265,8 @@ impl Job {
             keeper,
             spool,
             switches,
+            group: options.group.map(|membership| (membership, Arc::default())),
+            uploads,
             _attached: attached,
             _lock: lock,
         })
@@ -304,7 +322,15 @@ impl Job {
 
     /// Lets go of old checkpoints, generations and log segments.
     pub fn keep(&self) -> Result<(), JobError> {
-        self.keeper.keep(&*self.log)
+        self.keeper.keep(&*self.log)?;
+        // One of the workers does it for all.
+        if let Some(uploads) = self.uploads.as_ref().filter(|_| self.fleet.holds(0)) {
+            let stage = StageId::AntiBrush;
+            let generation = self.registry.runs(self.registry.published(), stage);
+            uploads
+                .sweep(self.keeper.retention(), TaskId { stage, partition: 0 }.in_generation(generation))?;
+        }
+        Ok(())
     }
 
     /// Writes the books to disk: first those of post-process, so that deduct's are not behind them.
@@ -339,6 +365,11 @@ impl Job {
     /// What can be done without.
     pub fn switches(&self) -> &Switches {
         &self.switches
+    }
+
+    /// How checkpoints get into object storage, if they do.
+    pub fn uploads(&self) -> Option<&Uploads> {
+        self.uploads.as_deref()
     }
 
     /// The ledger, if there is one.

@@ -5,14 +5,18 @@ use crate::error::JobError;
 use crate::fleet::in_parallel;
 use crate::ingest::Spool;
 use crate::ledger::Ledger;
+use crate::log::LogError;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use weir_proto::TopicId;
 
 /// How often it is looked whether the outputs of the last turns are durable when the job stops.
 const SETTLING: Duration = Duration::from_millis(1);
 /// How often it is looked whether a promotion can go on.
 const CONDUCT: Duration = Duration::from_millis(20);
+/// Threads that bring checkpoints to object storage.
+const UPLOADERS: usize = 2;
 /// How often the log is told how far the job is.
 const TELL: Duration = Duration::from_secs(5);
 
@@ -31,6 +35,11 @@ impl Job {
         let result = std::thread::scope(|scope| {
             let conductor = scope.spawn(|| self.conduct());
             let ledger = self.ledger.as_ref().map(|ledger| scope.spawn(|| ledger.run()));
+            let uploading: Vec<_> =
+                self.uploads.iter().flat_map(|u| (0..UPLOADERS).map(|_| scope.spawn(|| u.work()))).collect();
+            let sharing = self.group.as_ref().map(|(membership, crew)| {
+                (scope.spawn(|| self.attend(membership, crew)), scope.spawn(|| self.crew(crew)))
+            });
             let result = self.scheduler.run(self.threads, || {
                 if ledger.as_ref().is_some_and(|ledger| ledger.is_finished()) {
                     // It does not end by itself: what it says is asked for below.
@@ -48,15 +57,24 @@ impl Job {
                     && self.is_in_ledger()
             });
             self.ledger.iter().for_each(|ledger| ledger.stop());
+            self.uploads.iter().for_each(|uploads| uploads.stop());
             let written = ledger.map_or(Ok(Ok(())), |ledger| ledger.join());
             let conducted = conductor.join().map_err(|_| JobError::Panicked)?;
-            result.and(conducted).and(written.map_err(|_| JobError::Panicked)?)
+            let shared = sharing.map_or(Ok(()), |(attending, working)| {
+                let ended = [attending.join(), working.join()];
+                ended.into_iter().try_for_each(|ended| ended.map_err(|_| JobError::Panicked)?)
+            });
+            let uploaded = uploading.into_iter().try_for_each(|thread| thread.join());
+            uploaded.map_err(|_| JobError::Panicked)?;
+            result.and(conducted).and(shared).and(written.map_err(|_| JobError::Panicked)?)
         });
         match failure {
             Some(error) => Err(error.into()),
             None => {
                 let result = result.and_then(|()| self.settle()).and_then(|()| self.flush());
-                self.tell();
+                if self.group.is_none() {
+                    self.tell(|positions| self.log.tell(positions));
+                }
                 result
             }
         }
@@ -83,8 +101,8 @@ impl Job {
     fn conduct(&self) -> Result<(), JobError> {
         let mut told: Option<Instant> = None;
         while !self.scheduler.is_stopped() {
-            if told.is_none_or(|at| at.elapsed() > TELL) {
-                self.tell();
+            if self.group.is_none() && told.is_none_or(|at| at.elapsed() > TELL) {
+                self.tell(|positions| self.log.tell(positions));
                 told = Some(Instant::now());
             }
             if let Err(error) = self.promotion.advance()
@@ -99,10 +117,10 @@ impl Job {
     }
 
     /// Tells the log from where on the published line reads it. Nothing depends on that.
-    fn tell(&self) {
+    pub(super) fn tell(&self, tell: impl FnOnce(&[(TopicId, u32, u64)]) -> Result<(), LogError>) {
         let positions: Vec<_> =
             self.fleet.live().tasks().iter().filter_map(|task| self.fleet.reads_from(task)).collect();
-        if let Err(error) = self.log.tell(&positions) {
+        if let Err(error) = tell(&positions) {
             tracing::warn!("{error}");
         }
     }

@@ -20,6 +20,7 @@ pub use kafka::{KafkaLog, KafkaOptions};
 pub use place::{LogPlace, TopicReader};
 pub use segment::frame_at;
 
+use crate::group::{Coordinator, Hands, Membership, Peer};
 use std::path::PathBuf;
 use std::sync::Arc;
 use weir_proto::{Buffer, Producer, Provenance, TaskId, Topic, TopicId};
@@ -81,6 +82,11 @@ pub trait Log: Send + Sync {
     /// The offset below which records are durable and may be read.
     fn high_watermark(&self, topic: TopicId, partition: u32) -> u64;
 
+    /// The same, asked for where it is not known: of a partition that is not followed.
+    fn find_end(&self, topic: TopicId, partition: u32) -> Result<u64, LogError> {
+        Ok(self.high_watermark(topic, partition))
+    }
+
     /// The lowest offset that has not been trimmed away.
     fn start(&self, topic: TopicId, partition: u32) -> u64;
 
@@ -128,10 +134,38 @@ pub trait LiveLog: Log {
     /// Why nothing more can be written to a topic, if that is so.
     fn failure(&self) -> Option<LogError>;
 
+    /// Begins or stops to follow a partition of all topics: where workers share the partitions, each follows its own.
+    fn follow(&self, _partition: u32, _follows: bool) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    /// Joins the group of those who share the partitions; `hands` is told which ones are its own.
+    fn join(
+        &self,
+        _membership: &Membership,
+        _hands: Arc<dyn Hands>,
+    ) -> Result<Box<dyn Coordinator>, LogError> {
+        Err(LogError::NoGroups)
+    }
+
+    /// The workers of the group, in order; none if there is no group.
+    fn peers(&self) -> Result<Vec<Peer>, LogError> {
+        Ok(Vec::new())
+    }
+
     /// Says from where on partitions are still to be read, for tools of the log's own that show how far readers are.
     fn tell(&self, _positions: &[(TopicId, u32, u64)]) -> Result<(), LogError> {
         Ok(())
     }
+}
+
+/// Which partitions a process reads as they grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// All of them.
+    All,
+    /// Those that it is told to [follow](LiveLog::follow).
+    AsTold,
 }
 
 /// Which log a job has, and how.
@@ -159,12 +193,13 @@ impl LogChoice {
         dir: &std::path::Path,
         partitions: u32,
         begun: bool,
+        follow: Follow,
     ) -> Result<Arc<dyn LiveLog>, LogError> {
         let first = || Topic::ALL.into_iter().map(|topic| topic.of(1));
         let log: Arc<dyn LiveLog> = match self {
             LogChoice::Embedded(options) => Arc::new(EmbeddedLog::empty(dir, partitions, *options)),
             LogChoice::Kafka(options) => {
-                let log = KafkaLog::open(options.clone(), partitions)?;
+                let log = KafkaLog::open(options.clone(), partitions, follow)?;
                 if begun {
                     first().try_for_each(|topic| log.must_have(topic))?;
                 }
@@ -260,6 +295,22 @@ pub enum LogError {
         /// What is wrong with it.
         problem: String,
     },
+    /// Another process is the same worker.
+    #[error(
+        "another process is worker {worker} of the group {group}, too, and has taken its place: give each worker a number \
+         of its own in `group.worker`"
+    )]
+    SameWorker {
+        /// The number.
+        worker: u16,
+        /// The group.
+        group: String,
+    },
+    /// This log knows no groups.
+    #[error(
+        "several workers can only share the partitions of a log of Kafka: set `log.kind` to \"kafka\", or leave out [group]"
+    )]
+    NoGroups,
     /// What was to be appended is no batch.
     #[error("what was to be appended is no batch of records: this is a fault of weir")]
     NotABatch,

@@ -127,7 +127,7 @@ fn what_does_not_fit_is_dropped_at_once() {
 #[test]
 fn nothing_is_sent_while_it_is_off() {
     let folder = tempfile::tempdir().unwrap();
-    let dir = crate::data_dir::DataDir::lock(folder.path(), 1, None).unwrap().0;
+    let dir = crate::data_dir::DataDir::lock(folder.path(), 1, None, None).unwrap().0;
     let (endpoint, switches) = (Endpoint::start("200"), Switches::default());
     let registry = Arc::new(crate::generations::Registry::open(&dir).unwrap());
     let _attached = switches.attach(registry);

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use weir_operators::{Outbox, accounts, partition};
-use weir_proto::{Command, Producer, StageId, rpc};
+use weir_proto::{Command, Producer, rpc};
 use weir_state::{Commit, Durability, Store, TaskMeta};
 
 const TABLE: u8 = 1;
@@ -79,9 +79,9 @@ impl AccountsTask {
         partitions: u32,
         store: Store,
         log: Arc<dyn Log>,
-        generation: u32,
+        task: Producer,
     ) -> Result<Self, JobError> {
-        let task = Producer { stage: StageId::Accounts, partition: 0, generation };
+        let generation = task.generation;
         let new = || TaskMeta::new(task, ACCOUNTS_WRITES, partitions as usize, 0);
         let mut meta = store.meta()?.unwrap_or_else(new);
         if meta.task.generation != generation {

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use weir_operators::clock::Clock;
 use weir_operators::collect::{Collect, TimeSource};
 use weir_operators::{Outbox, Rules};
-use weir_proto::{Batch, Minute, Producer, StageId};
+use weir_proto::{Batch, Minute, Producer};
 use weir_state::{CheckpointDir, Commit, Durability, Store, TaskMeta};
 
 /// Bytes to be read that mean that the job has fallen behind.
@@ -50,6 +50,8 @@ const LONGEST_OUTAGE_H: u64 = 24;
 
 /// How a collector runs.
 pub struct CollectOptions {
+    /// Which collect it is.
+    pub task: Producer,
     /// What to read.
     pub files: Vec<FileSpec>,
     /// Whether to end with the files (else to follow them).
@@ -132,8 +134,7 @@ impl CollectTask {
         rules: Arc<Rules>,
         flow: Arc<Live>,
     ) -> Result<Self, JobError> {
-        let task = Producer { stage: StageId::Collect, partition: 0, generation: 1 };
-        let fingerprint = rules.fingerprint();
+        let (task, fingerprint) = (options.task, rules.fingerprint());
         let new = || TaskMeta::new(task, COLLECT_WRITES, partitions as usize, fingerprint);
         let mut meta = store.meta()?.unwrap_or_else(new);
         let planned: VecDeque<Plan> = Plan::load_all(&store)?.into();

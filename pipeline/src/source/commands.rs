@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use weir_operators::{Outbox, partition};
-use weir_proto::{Command, Producer, StageId};
+use weir_proto::{Command, Producer};
 use weir_state::{Commit, Durability, Store, TaskMeta};
 
 /// Records read at a time.
@@ -47,10 +47,10 @@ impl CommandsTask {
         partitions: u32,
         store: Store,
         log: Arc<dyn Log>,
-        generation: u32,
+        task: Producer,
         accounts: Arc<AccountsProgress>,
     ) -> Result<Self, JobError> {
-        let task = Producer { stage: StageId::Commands, partition: 0, generation };
+        let generation = task.generation;
         let new = || TaskMeta::new(task, COMMANDS_WRITES, partitions as usize, 0);
         let mut meta = store.meta()?.unwrap_or_else(new);
         if meta.task.generation != generation {

@@ -7,7 +7,7 @@ use crate::generations::ControlLog;
 use weir_proto::rpc;
 
 fn dir(folder: &tempfile::TempDir) -> DataDir {
-    DataDir::lock(folder.path(), 1, None).unwrap().0
+    DataDir::lock(folder.path(), 1, None, None).unwrap().0
 }
 
 fn changes(dir: &DataDir) -> Vec<Change> {

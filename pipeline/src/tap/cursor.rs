@@ -3,8 +3,9 @@
 use super::TapError;
 use super::position::{From, STRETCH, Until, begin_of};
 use crate::log::{FrameHead, LoggedBatch, TopicReader};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use weir_proto::{Batch, BatchRecord, EntryKind, Provenance, Record};
+use weir_proto::{Batch, BatchRecord, EntryKind, Provenance, Record, TaskId};
 
 /// A record and where it stands.
 pub struct Found<'a> {
@@ -36,6 +37,9 @@ pub struct Cursor {
     next: u64,
     /// Nothing from it on is read.
     end: u64,
+    /// The running number that is expected of each task: a lower one is of a record that it has repeated, as a worker may
+    /// that has lost its partitions without knowing.
+    expected: BTreeMap<TaskId, u64>,
 }
 
 impl Cursor {
@@ -60,7 +64,7 @@ impl Cursor {
             Some(Until::Offset(offset)) => end.min(offset),
             Some(Until::Minute(minute)) => begin_of(reader, partition, minute)?,
         };
-        Ok(Cursor { partition, next, end })
+        Ok(Cursor { partition, next, end, expected: BTreeMap::new() })
     }
 
     /// The partition.
@@ -90,6 +94,12 @@ impl Cursor {
                     continue;
                 }
                 self.next = offset + 1;
+                let seq = head.first_seq + (offset - head.base_offset);
+                let expected = self.expected.entry(head.producer.task()).or_insert(seq);
+                if seq < *expected {
+                    continue;
+                }
+                *expected = seq + 1;
                 let BatchRecord { provenance, bytes } = record?;
                 let record = Record::decode(bytes)?;
                 if visit(Found { head, offset, provenance, record })?.is_break() {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use suite::{PARTITIONS, PROMISES, Place};
-use weir_pipeline::log::{EmbeddedLog, KafkaLog, KafkaOptions, LiveLog, LogOptions};
+use weir_pipeline::log::{EmbeddedLog, Follow, KafkaLog, KafkaOptions, LiveLog, LogOptions};
 
 struct Embedded(PathBuf);
 
@@ -28,7 +28,7 @@ struct Kafka(KafkaOptions);
 
 impl Place for Kafka {
     fn open(&self) -> Arc<dyn LiveLog> {
-        Arc::new(KafkaLog::open(self.0.clone(), PARTITIONS).unwrap())
+        Arc::new(KafkaLog::open(self.0.clone(), PARTITIONS, Follow::All).unwrap())
     }
 }
 

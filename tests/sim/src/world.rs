@@ -26,7 +26,7 @@ use weir_pipeline::source::inlet::Inlet;
 use weir_pipeline::source::mailbox::Mailbox;
 use weir_pipeline::status::Live;
 use weir_pipeline::task::{AtTick, Task, TaskOptions};
-use weir_proto::{Minute, Producer, StageId, TaskId, Topic, rpc};
+use weir_proto::{Minute, Producer, StageId, Topic, rpc};
 use weir_state::{MemoryDisk, Store};
 
 /// Something left to do that does not need its task.
@@ -111,7 +111,7 @@ impl World {
         let shm = std::path::Path::new("/dev/shm");
         let root = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() }.unwrap();
         std::fs::create_dir(root.path().join("in")).unwrap();
-        let (dir, lock) = DataDir::lock(&root.path().join("data"), partitions, None)?;
+        let (dir, lock) = DataDir::lock(&root.path().join("data"), partitions, None, None)?;
         let registry = Arc::new(Registry::open(&dir)?);
         let rules: BTreeMap<u64, Shared> =
             [rules(false), rules(true)].iter().map(|r| (r.fingerprint(), shared(r))).collect();
@@ -218,11 +218,19 @@ impl World {
         let published = self.registry.published();
         let partitions = self.dir.partitions();
         let judged = self.registry.ends_generation(published, StageId::AntiFraud);
+        let source = |stage, generation| self.dir.source(stage).in_generation(generation);
         let accounts = Arc::new(AccountsProgress::default());
         accounts.loaded.store(true, Ordering::Release);
         let store = self.source_store(StageId::Commands)?;
-        let commands = CommandsTask::open(partitions, store, self.log.clone(), judged, accounts)?;
+        let commands = CommandsTask::open(
+            partitions,
+            store,
+            self.log.clone(),
+            source(StageId::Commands, judged),
+            accounts,
+        )?;
         let options = CollectOptions {
+            task: source(StageId::Collect, 1),
             spool: None,
             files: vec![FileSpec(self.input_dir())],
             finite: false,
@@ -251,8 +259,7 @@ impl World {
     }
 
     fn source_store(&self, stage: StageId) -> Result<Store, JobError> {
-        let task = TaskId { stage, partition: 0 }.in_generation(1);
-        Ok(Store::open(&self.dir.store(task), &self.stores)?)
+        Ok(Store::open(&self.dir.store(self.dir.source(stage).in_generation(1)), &self.stores)?)
     }
 
     /// Opens the tasks of a stage in a generation.
@@ -277,7 +284,7 @@ impl World {
             partitions: self.dir.partitions(),
             line: self.registry.line(task.generation, stage.reads),
             shared: self.rules_of(task.generation),
-            at_tick: AtTick::Checkpoint(self.dir.checkpoints()),
+            at_tick: AtTick::Checkpoint(self.dir.checkpoints(), None),
             ends_at: self.ends_at(task.generation, stage.id),
         };
         let log: Arc<dyn Log> = self.log.clone();

@@ -2,6 +2,7 @@
 //! `KAFKA_DIR` (see `deploy/kafka.sh`). Without them each test says that it is skipped.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod group;
 mod topics;
 
 use std::path::Path;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Clients that are kept for the next reader.
-const KEPT: usize = 8;
+const KEPT: usize = 16;
 /// Records of a batch, and of what is fetched at once.
 const MOST: u32 = 1024;
 const CHUNK: u64 = 16_384;
@@ -144,7 +144,8 @@ impl Fetcher {
             return Ok(reader);
         }
         let mut config = self.options.consumer()?;
-        config.set("queued.max.messages.kbytes", "8192");
+        // What it is asked for is there; a request that waits for more would hold up the next one.
+        config.set("queued.max.messages.kbytes", "8192").set("fetch.wait.max.ms", "5");
         let client = config.create_with_context(Reading).map_err(|e| LogError::kafka("connect to", &e))?;
         Ok(Reader { client, at: None })
     }

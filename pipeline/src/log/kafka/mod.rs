@@ -12,7 +12,9 @@ mod context;
 mod error;
 mod fetch;
 mod lag;
+mod member;
 mod options;
+mod peers;
 mod produce;
 mod reader;
 mod stamp;
@@ -24,13 +26,15 @@ pub use reader::{KafkaTopics, TopicReader};
 use self::admin::Admin;
 use self::fetch::Fetcher;
 use self::lag::Lag;
+use self::member::Member;
 use self::produce::Appender;
 use self::tail::{Tail, Tailer};
-use super::{Appended, Fetched, FrameHead, LiveLog, Log, LogError, LoggedBatch, NewBatch};
-use std::collections::BTreeMap;
+use super::{Appended, Fetched, Follow, FrameHead, LiveLog, Log, LogError, LoggedBatch, NewBatch};
+use crate::group::{Coordinator, Hands, Membership, Peer};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use weir_proto::{TaskId, TopicId};
+use weir_proto::{TaskId, Topic, TopicId};
 
 /// Bytes of a topic that are kept in memory for those who read along.
 const TAIL_BYTES: u64 = 24 << 20;
@@ -53,7 +57,8 @@ impl Wake {
 
 struct Open {
     name: String,
-    tails: Vec<Arc<Tail>>,
+    /// Of the partitions that are followed.
+    tails: RwLock<BTreeMap<u32, Arc<Tail>>>,
     starts: RwLock<Vec<u64>>,
 }
 
@@ -62,6 +67,8 @@ pub struct KafkaLog {
     options: KafkaOptions,
     partitions: u32,
     topics: RwLock<BTreeMap<TopicId, Arc<Open>>>,
+    /// The partitions that are followed.
+    followed: RwLock<BTreeSet<u32>>,
     wake: Wake,
     admin: Admin,
     appender: Appender,
@@ -72,10 +79,12 @@ pub struct KafkaLog {
 
 impl KafkaLog {
     /// Connects to Kafka. Topics are to be [added](LiveLog::add).
-    pub fn open(options: KafkaOptions, partitions: u32) -> Result<Self, LogError> {
+    pub fn open(options: KafkaOptions, partitions: u32, follow: Follow) -> Result<Self, LogError> {
         let (wake, tail_bytes) = (Wake::default(), TAIL_BYTES / u64::from(partitions.max(1)));
+        let followed = if follow == Follow::All { (0..partitions).collect() } else { BTreeSet::new() };
         Ok(KafkaLog {
             topics: RwLock::default(),
+            followed: RwLock::new(followed),
             admin: Admin::open(&options, partitions)?,
             appender: Appender::open(&options, wake.clone())?,
             tailer: Tailer::open(&options, tail_bytes, wake.clone())?,
@@ -101,10 +110,26 @@ impl KafkaLog {
         topics.get(&topic).cloned().ok_or(LogError::NoTopic(topic))
     }
 
-    fn partition(&self, topic: TopicId, partition: u32) -> Result<(Arc<Open>, Arc<Tail>), LogError> {
-        let open = self.topic(topic)?;
-        let tail = open.tails.get(partition as usize).cloned().ok_or(LogError::NoTopic(topic))?;
-        Ok((open, tail))
+    /// The end of a partition, in memory if it is followed.
+    fn tail(&self, topic: TopicId, partition: u32) -> Option<Arc<Tail>> {
+        self.topic(topic).ok()?.tail(partition)
+    }
+
+    /// The oldest and the end offset of a partition.
+    fn bounds(&self, open: &Open, partition: u32) -> Result<(u64, u64), LogError> {
+        match open.tail(partition) {
+            Some(tail) => Ok((open.start(partition), tail.end())),
+            None => self.fetcher.offsets(&open.name, partition),
+        }
+    }
+
+    /// Receives what is appended to a partition from now on.
+    fn receive(&self, open: &Open, partition: u32) -> Result<(), LogError> {
+        let (start, end) = self.fetcher.offsets(&open.name, partition)?;
+        open.set_start(partition, start);
+        let tail = self.tailer.add(&open.name, partition, end)?;
+        open.tails.write().unwrap_or_else(PoisonError::into_inner).insert(partition, tail);
+        Ok(())
     }
 }
 
@@ -130,6 +155,17 @@ fn until_found(
 }
 
 impl Open {
+    fn tail(&self, partition: u32) -> Option<Arc<Tail>> {
+        self.tails.read().unwrap_or_else(PoisonError::into_inner).get(&partition).cloned()
+    }
+
+    fn set_start(&self, partition: u32, start: u64) {
+        let mut starts = self.starts.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = starts.get_mut(partition as usize) {
+            *known = start.max(*known);
+        }
+    }
+
     fn start(&self, partition: u32) -> u64 {
         let starts = self.starts.read().unwrap_or_else(PoisonError::into_inner);
         starts.get(partition as usize).copied().unwrap_or(0)
@@ -138,10 +174,10 @@ impl Open {
 
 impl Log for KafkaLog {
     fn append(&self, topic: TopicId, partition: u32, batch: NewBatch) -> Result<Appended, LogError> {
-        let (open, tail) = self.partition(topic, partition)?;
+        let open = self.topic(topic)?;
         let ticket = self.appender.append(topic, &open.name, partition, &batch)?;
         // Where it will stand nobody knows yet: not before this.
-        Ok(Appended { end: tail.end(), ticket })
+        Ok(Appended { end: open.tail(partition).map_or(0, |tail| tail.end()), ticket })
     }
 
     fn end(&self, topic: TopicId, partition: u32, appended: &Appended) -> u64 {
@@ -153,11 +189,17 @@ impl Log for KafkaLog {
     }
 
     fn high_watermark(&self, topic: TopicId, partition: u32) -> u64 {
-        self.partition(topic, partition).map_or(0, |(_, tail)| tail.end())
+        // Of a partition that is not followed Kafka knows it; while that is away nothing of it can be read.
+        self.find_end(topic, partition).unwrap_or(0)
+    }
+
+    fn find_end(&self, topic: TopicId, partition: u32) -> Result<u64, LogError> {
+        Ok(self.bounds(&*self.topic(topic)?, partition)?.1)
     }
 
     fn start(&self, topic: TopicId, partition: u32) -> u64 {
-        self.topic(topic).map_or(0, |open| open.start(partition))
+        let bounds = self.topic(topic).and_then(|open| self.bounds(&open, partition));
+        bounds.map_or(0, |(start, _)| start)
     }
 
     fn read(
@@ -168,30 +210,27 @@ impl Log for KafkaLog {
         max_records: u64,
         of: Option<TaskId>,
     ) -> Result<Fetched, LogError> {
-        let (open, tail) = self.partition(topic, partition)?;
-        let start = open.start(partition);
+        let (open, tail) = (self.topic(topic)?, self.tail(topic, partition));
+        let (start, end) = self.bounds(&open, partition)?;
         if offset < start {
             return Err(LogError::Trimmed { topic, partition, offset, start });
         }
-        let end = tail.end();
-        until_found(offset, end, of, |offset| match tail.read(offset, max_records) {
+        until_found(offset, end, of, |offset| match tail.as_ref().and_then(|t| t.read(offset, max_records)) {
             Some(batches) => Ok(batches),
             None => self.fetcher.read(&open.name, partition, (offset, end), max_records),
         })
     }
 
     fn heads(&self, topic: TopicId, partition: u32, offset: u64) -> Result<Vec<FrameHead>, LogError> {
-        let (open, tail) = self.partition(topic, partition)?;
-        self.fetcher.heads(&open.name, partition, (offset.max(open.start(partition)), tail.end()))
+        let open = self.topic(topic)?;
+        let (start, end) = self.bounds(&open, partition)?;
+        self.fetcher.heads(&open.name, partition, (offset.max(start), end))
     }
 
     fn trim(&self, topic: TopicId, below: &[u64]) -> Result<(), LogError> {
         let open = self.topic(topic)?;
         self.admin.trim(&open.name, below)?;
-        let mut starts = open.starts.write().unwrap_or_else(PoisonError::into_inner);
-        for (start, below) in starts.iter_mut().zip(below) {
-            *start = (*start).max(*below);
-        }
+        (0..).zip(below).for_each(|(partition, below)| open.set_start(partition, *below));
         Ok(())
     }
 
@@ -212,19 +251,44 @@ impl LiveLog for KafkaLog {
         }
         let name = name_of(&self.options, id);
         self.admin.ensure(&name)?;
-        let partitions = 0..self.partitions;
-        let offsets: Vec<(u64, u64)> =
-            partitions.map(|partition| self.fetcher.offsets(&name, partition)).collect::<Result<_, _>>()?;
-        let (starts, ends): (Vec<u64>, Vec<u64>) = offsets.into_iter().unzip();
-        let tails = self.tailer.add(&name, &ends)?;
-        topics.insert(id, Arc::new(Open { name, tails, starts: RwLock::new(starts) }));
+        let open =
+            Open { name, tails: RwLock::default(), starts: RwLock::new(vec![0; self.partitions as usize]) };
+        let followed = self.followed.read().unwrap_or_else(PoisonError::into_inner).clone();
+        // An answer may come in any partition to whoever has taken a command in.
+        let wanted = |partition: &u32| id.topic == Topic::Answers || followed.contains(partition);
+        (0..self.partitions).filter(wanted).try_for_each(|partition| self.receive(&open, partition))?;
+        topics.insert(id, Arc::new(open));
         Ok(())
+    }
+
+    fn follow(&self, partition: u32, follows: bool) -> Result<(), LogError> {
+        // Topics that are added meanwhile wait, and find what is followed then.
+        let topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        let mut followed = self.followed.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = if follows { followed.insert(partition) } else { followed.remove(&partition) };
+        if !changed {
+            return Ok(());
+        }
+        for open in topics.iter().filter(|(id, _)| id.topic != Topic::Answers).map(|(_, open)| open) {
+            if follows {
+                self.receive(open, partition)?;
+            } else {
+                open.tails.write().unwrap_or_else(PoisonError::into_inner).remove(&partition);
+                self.tailer.leave(&open.name, partition)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn join(&self, membership: &Membership, hands: Arc<dyn Hands>) -> Result<Box<dyn Coordinator>, LogError> {
+        let topic = name_of(&self.options, Topic::Raw.of(1));
+        Ok(Box::new(Member::join(&self.options, &topic, membership, hands)?))
     }
 
     fn remove(&self, id: TopicId) -> Result<(), LogError> {
         self.topics.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
         let name = name_of(&self.options, id);
-        self.tailer.remove(&name)?;
+        (0..self.partitions).try_for_each(|partition| self.tailer.leave(&name, partition))?;
         self.fetcher.forget(&name);
         self.admin.delete(&name)
     }
@@ -241,10 +305,11 @@ impl LiveLog for KafkaLog {
         self.appender.failure().or_else(|| self.tailer.failure())
     }
 
+    fn peers(&self) -> Result<Vec<Peer>, LogError> {
+        peers::of(&self.options, &self.lag)
+    }
+
     fn tell(&self, positions: &[(TopicId, u32, u64)]) -> Result<(), LogError> {
-        let named = |(topic, partition, offset): &(TopicId, u32, u64)| {
-            (name_of(&self.options, *topic), *partition, *offset)
-        };
-        self.lag.tell(&positions.iter().map(named).collect::<Vec<_>>())
+        self.lag.tell(positions)
     }
 }

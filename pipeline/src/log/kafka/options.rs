@@ -49,11 +49,16 @@ impl KafkaOptions {
         Ok(config)
     }
 
+    /// The consumer group of the job.
+    pub(super) fn group(&self) -> &str {
+        &self.prefix
+    }
+
     /// One that reads partitions it is told to read. It never goes on anywhere else than where it is told.
     pub(super) fn consumer(&self) -> Result<ClientConfig, LogError> {
         let mut config = self.client()?;
         config
-            .set("group.id", &self.prefix)
+            .set("group.id", self.group())
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")

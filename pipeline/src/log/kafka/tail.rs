@@ -66,7 +66,7 @@ impl Tail {
     }
 }
 
-type Tails = RwLock<HashMap<String, Vec<Arc<Tail>>>>;
+type Tails = RwLock<HashMap<String, HashMap<i32, Arc<Tail>>>>;
 
 /// What the receiving thread and the log share.
 struct Shared {
@@ -104,20 +104,21 @@ impl Tailer {
         Ok(Tailer { shared, thread: Some(thread), most_bytes })
     }
 
-    /// Receives what is appended to a topic behind these offsets.
-    pub(super) fn add(&self, topic: &str, ends: &[u64]) -> Result<Vec<Arc<Tail>>, LogError> {
-        let tails: Vec<Arc<Tail>> =
-            ends.iter().map(|end| Arc::new(Tail::new(*end, self.most_bytes))).collect();
-        self.tails().insert(topic.to_owned(), tails.clone());
-        let list = partitions(topic, ends).and_then(|list| self.shared.client.incremental_assign(&list));
+    /// Receives what is appended to a partition from an offset on.
+    pub(super) fn add(&self, topic: &str, partition: u32, end: u64) -> Result<Arc<Tail>, LogError> {
+        let tail = Arc::new(Tail::new(end, self.most_bytes));
+        self.tails().entry(topic.to_owned()).or_default().insert(partition_of(partition), tail.clone());
+        let list = one(topic, partition, end).and_then(|list| self.shared.client.incremental_assign(&list));
         list.map_err(|e| LogError::kafka_topic("read", topic, &e))?;
-        Ok(tails)
+        Ok(tail)
     }
 
-    pub(super) fn remove(&self, topic: &str) -> Result<(), LogError> {
-        let Some(tails) = self.tails().remove(topic) else { return Ok(()) };
-        let ends: Vec<u64> = tails.iter().map(|tail| tail.end()).collect();
-        let list = partitions(topic, &ends).and_then(|list| self.shared.client.incremental_unassign(&list));
+    /// Does not receive it any more, if it did.
+    pub(super) fn leave(&self, topic: &str, partition: u32) -> Result<(), LogError> {
+        let tail = self.tails().get_mut(topic).and_then(|tails| tails.remove(&partition_of(partition)));
+        let Some(tail) = tail else { return Ok(()) };
+        let list = one(topic, partition, tail.end());
+        let list = list.and_then(|list| self.shared.client.incremental_unassign(&list));
         list.map_err(|e| LogError::kafka_topic("stop to read", topic, &e))
     }
 
@@ -125,17 +126,15 @@ impl Tailer {
         self.shared.failure.get().cloned()
     }
 
-    fn tails(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<String, Vec<Arc<Tail>>>> {
+    fn tails(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<String, HashMap<i32, Arc<Tail>>>> {
         self.shared.tails.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn partitions(topic: &str, ends: &[u64]) -> Result<TopicPartitionList, rdkafka::error::KafkaError> {
+fn one(topic: &str, partition: u32, offset: u64) -> Result<TopicPartitionList, rdkafka::error::KafkaError> {
     let mut list = TopicPartitionList::new();
-    for (partition, end) in ends.iter().enumerate() {
-        let offset = Offset::Offset(i64::try_from(*end).unwrap_or(i64::MAX));
-        list.add_partition_offset(topic, partition_of(partition as u32), offset)?;
-    }
+    let offset = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
+    list.add_partition_offset(topic, partition_of(partition), offset)?;
     Ok(list)
 }
 
@@ -166,6 +165,10 @@ impl Shared {
             };
             wait = Duration::ZERO;
             let Some(tail) = self.tail(message.topic(), message.partition()) else { continue };
+            if message.offset().unsigned_abs() < tail.end() {
+                // It was on its way when the partition was left and followed again.
+                continue;
+            }
             let key = (message.topic().to_owned(), message.partition());
             let (tail, gather) = gathers
                 .entry(key)
@@ -191,7 +194,7 @@ impl Shared {
     fn explain(&self, error: &KafkaError) -> LogError {
         let tails = self.tails.read().unwrap_or_else(PoisonError::into_inner);
         for (topic, tails) in &*tails {
-            for (partition, tail) in (0..).zip(tails) {
+            for (&partition, tail) in tails {
                 let found = self.client.fetch_watermarks(topic, partition, PATIENCE);
                 let found = found.map_err(|e| LogError::kafka_topic("read", topic, &e));
                 let read = tail.end();
@@ -213,7 +216,7 @@ impl Shared {
 
     fn tail(&self, topic: &str, partition: i32) -> Option<Arc<Tail>> {
         let tails = self.tails.read().unwrap_or_else(PoisonError::into_inner);
-        tails.get(topic)?.get(usize::try_from(partition).ok()?).cloned()
+        tails.get(topic)?.get(&partition).cloned()
     }
 }
 

@@ -1,0 +1,143 @@
+//! What a worker is to have, and what it has.
+
+use super::Hands;
+use crate::error::JobError;
+use std::collections::BTreeSet;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often it is looked whether the job has stopped.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long the group waits for a worker to close its tasks. What it does then is harmless, and late.
+const CLOSING: Duration = Duration::from_secs(20);
+
+#[derive(Default)]
+struct State {
+    wanted: BTreeSet<u32>,
+    /// Also while they are being opened or closed.
+    held: BTreeSet<u32>,
+    stopped: bool,
+}
+
+/// The partitions of this worker.
+#[derive(Default)]
+pub struct Crew {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Crew {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The partitions whose tasks are open, or about to be.
+    pub fn held(&self) -> BTreeSet<u32> {
+        self.state().held.clone()
+    }
+
+    /// Opens and closes until it is stopped, or something fails.
+    pub fn work(
+        &self,
+        open: impl Fn(&[u32]) -> Result<(), JobError>,
+        close: impl Fn(u32) -> Result<(), JobError>,
+    ) -> Result<(), JobError> {
+        let mut state = self.state();
+        while !state.stopped {
+            if let Some(partition) = state.held.difference(&state.wanted).next().copied() {
+                drop(state);
+                close(partition)?;
+                state = self.state();
+                state.held.remove(&partition);
+                self.changed.notify_all();
+                continue;
+            }
+            let new: Vec<u32> = state.wanted.difference(&state.held).copied().collect();
+            if new.is_empty() {
+                state = self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
+            state.held.extend(&new);
+            drop(state);
+            open(&new)?;
+            state = self.state();
+        }
+        Ok(())
+    }
+
+    /// Nothing is opened or closed any more: the job stops.
+    pub fn stop(&self) {
+        self.state().stopped = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Hands for Crew {
+    fn take(&self, partitions: &[u32]) {
+        self.state().wanted.extend(partitions);
+        self.changed.notify_all();
+    }
+
+    fn give_up(&self, partitions: &[u32]) {
+        let (mut state, begun) = (self.state(), Instant::now());
+        partitions.iter().for_each(|partition| _ = state.wanted.remove(partition));
+        self.changed.notify_all();
+        while partitions.iter().any(|partition| state.held.contains(partition)) && !state.stopped {
+            if begun.elapsed() > CLOSING {
+                tracing::warn!("partitions {partitions:?} are given up before their tasks are closed");
+                return;
+            }
+            state = self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn what_is_given_up_is_closed_before_it_is_somebody_elses() {
+        let (crew, open) = (Crew::default(), Mutex::new(BTreeSet::new()));
+        let opened = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            let working = scope.spawn(|| {
+                crew.work(
+                    |partitions| {
+                        let mut open = open.lock().unwrap();
+                        assert!(partitions.iter().all(|partition| open.insert(*partition)));
+                        opened.fetch_add(partitions.len() as u32, Ordering::Relaxed);
+                        Ok(())
+                    },
+                    |partition| {
+                        std::thread::sleep(Duration::from_millis(5));
+                        assert!(open.lock().unwrap().remove(&partition));
+                        Ok(())
+                    },
+                )
+            });
+            crew.take(&[1, 2, 3]);
+            while opened.load(Ordering::Relaxed) < 3 {
+                std::thread::yield_now();
+            }
+            crew.give_up(&[2, 3]);
+            assert_eq!(*open.lock().unwrap(), BTreeSet::from([1]));
+            // What was not opened yet is given up at once.
+            crew.take(&[7]);
+            crew.give_up(&[7, 8]);
+            assert_eq!(*open.lock().unwrap(), BTreeSet::from([1]));
+            assert_eq!(crew.held(), BTreeSet::from([1]));
+            crew.stop();
+            working.join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_worker_that_cannot_open_says_so() {
+        let crew = Crew::default();
+        crew.take(&[4]);
+        let failed = crew.work(|_| Err(JobError::Refused("no".to_owned())), |_| Ok(()));
+        assert!(failed.is_err());
+    }
+}

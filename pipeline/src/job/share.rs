@@ -1,0 +1,67 @@
+//! How a job shares the partitions with other workers.
+
+use super::Job;
+use crate::error::JobError;
+use crate::group::{Crew, Membership};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often the group is told how far the worker is.
+const TELL: Duration = Duration::from_secs(5);
+
+impl Job {
+    /// Does what the group decides, until the job stops.
+    pub(super) fn attend(&self, membership: &Membership, crew: &Arc<Crew>) -> Result<(), JobError> {
+        let result = self.attend_until_stopped(membership, crew);
+        crew.stop();
+        self.scheduler.stop();
+        result
+    }
+
+    fn attend_until_stopped(&self, membership: &Membership, crew: &Arc<Crew>) -> Result<(), JobError> {
+        let mut place = self.log.join(membership, crew.clone())?;
+        tracing::info!("worker {} waits for its share of the partitions", membership.worker);
+        let mut told = Instant::now();
+        while !self.scheduler.is_stopped() {
+            place.attend()?;
+            if told.elapsed() > TELL {
+                self.tell(|positions| place.tell(positions));
+                told = Instant::now();
+            }
+        }
+        self.tell(|positions| place.tell(positions));
+        // While it leaves the group nothing is opened or closed for that any more.
+        crew.stop();
+        Ok(())
+    }
+
+    /// Opens and closes the tasks of partitions, until the job stops.
+    pub(super) fn crew(&self, crew: &Crew) -> Result<(), JobError> {
+        let result = crew.work(|partitions| self.take(partitions), |partition| self.give_up(partition));
+        self.scheduler.stop();
+        result
+    }
+
+    fn take(&self, partitions: &[u32]) -> Result<(), JobError> {
+        let begun = Instant::now();
+        partitions.iter().try_for_each(|partition| self.log.follow(*partition, true))?;
+        let tasks = self.fleet.take(partitions)?;
+        let behind: u64 = tasks.iter().map(|task| task.status().lag()).sum();
+        self.scheduler.add(tasks, false);
+        self.fleet.set_live();
+        crate::metrics::took_over(partitions.len(), begun.elapsed());
+        tracing::info!(
+            "partitions {partitions:?} are taken over after {:.1} s, {behind} records behind",
+            begun.elapsed().as_secs_f64()
+        );
+        Ok(())
+    }
+
+    fn give_up(&self, partition: u32) -> Result<(), JobError> {
+        self.fleet.give_up(&self.scheduler, partition)?;
+        self.log.follow(partition, false)?;
+        crate::metrics::gave_up();
+        tracing::info!("partition {partition} is given up");
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! Several workers share 16 partitions, and die, stand still and come back as they please.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use weir_tests::{
+    Input, LongRun, Rng, Scratch, Taps, Traffic, Weir, assert_same_where_certain, assert_sound, count,
+    metric, weir,
+};
+
+use super::{Kafka, SHARES, embedded};
+
+const WORKERS: usize = 3;
+/// After how long of silence a worker loses its partitions, and how long it takes others to get on.
+const SESSION: Duration = Duration::from_secs(6);
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Kills and pauses in each share of the events.
+const TROUBLES: usize = 4;
+
+/// Workers of one group, and what they are fed.
+struct Group {
+    workers: Vec<LongRun>,
+    traffic: Traffic,
+    _scratch: Scratch,
+}
+
+impl Group {
+    fn begin(kafka: &Kafka) -> Self {
+        let scratch = Scratch::new(&kafka.prefix);
+        let options =
+            ["--events", "30000", "--rate", "50", "--users", "3000", "--advertisers", "60", "--seed", "7"];
+        let options = [&options[..], &["--malformed-rate", "0"]].concat();
+        let traffic = Traffic::generate(&scratch, &options, SHARES, 0);
+        let (files, depot) = (traffic.feed.files(), scratch.path("depot"));
+        std::fs::create_dir_all(&depot).unwrap();
+        let worker = |number: usize| {
+            let own: Vec<_> = files.iter().skip(number).step_by(WORKERS).cloned().collect();
+            let job = LongRun::named(&scratch, &format!("worker-{number}-"), &own, &traffic.accounts);
+            job.set_partitions(16);
+            if number > 0 {
+                job.without_accounts();
+            }
+            job.configure(&format!(
+                "\n[time]\nclock = \"events\"\n{}\n[checkpoints]\nremote = \"file://{}\"\n\n[group]\nworker = {number}\n\
+                 session_timeout = \"6s\"\n",
+                kafka.section(),
+                depot.display()
+            ));
+            job
+        };
+        let mut group = Group { workers: (0..WORKERS).map(worker).collect(), traffic, _scratch: scratch };
+        for worker in &mut group.workers {
+            worker.open_control();
+            worker.start();
+        }
+        group.workers.iter_mut().for_each(LongRun::wait_until_up);
+        let accounts = group.traffic.accounts.lines().count() - 1;
+        wait_until("all partitions to be somebody's, and the accounts open", || {
+            group.workers.iter_mut().for_each(LongRun::assert_alive);
+            count("answers", group.workers[0].data_dir()).is_some_and(|answers| answers >= accounts)
+                && group.held() == 16
+        });
+        group
+    }
+
+    /// Any worker knows of all others.
+    fn assert_status(&self) {
+        for worker in &self.workers {
+            let control = format!("http://127.0.0.1:{}", worker.control_port());
+            let done = Weir::start(weir().args(["status", "--json", "--control", &control])).wait().ok();
+            let status: Value = serde_json::from_str(&done.stdout).unwrap();
+            let tasks = status["tasks"].as_array().unwrap();
+            let of = |stage: &str| tasks.iter().filter(|task| task["stage"] == stage).count();
+            assert_eq!((of("deduct"), of("collect")), (16, WORKERS), "{status}");
+            let workers = status["workers"].as_array().unwrap();
+            let held: usize =
+                workers.iter().map(|worker| worker["partitions"].as_array().unwrap().len()).sum();
+            assert_eq!((workers.len(), held), (WORKERS, 16), "{status}");
+        }
+    }
+
+    /// Partitions that the workers say they have.
+    fn held(&self) -> usize {
+        let of = |worker: &LongRun| metric(worker.metrics_port(), "weir_group_partitions").unwrap_or(0.0);
+        self.workers.iter().map(of).sum::<f64>() as usize
+    }
+
+    /// Writes all shares, with something done meanwhile, until all is billed.
+    fn run(&mut self, mut meanwhile: impl FnMut(&mut [LongRun])) {
+        for share in 0..SHARES {
+            let writer = self.traffic.feed.write(share);
+            meanwhile(&mut self.workers);
+            writer.join().unwrap();
+        }
+        let lines = self.traffic.lines.len();
+        wait_until("all to be billed", || {
+            self.workers.iter_mut().for_each(LongRun::assert_alive);
+            let of = |topic| count(topic, self.workers[0].data_dir()).unwrap_or(0);
+            of("charges") + of("dropped") >= lines
+        });
+        self.workers.iter_mut().for_each(|worker| _ = worker.stop("TERM"));
+    }
+
+    fn results(&self) -> (Input, Taps) {
+        (Input::of(&self.traffic.lines, &self.traffic.accounts), Taps::read(self.workers[0].data_dir()))
+    }
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn three_workers_bill_what_one_job_bills() {
+    let Some(kafka) = Kafka::of("kafka-group") else { return };
+    let expected = embedded();
+    let mut group = Group::begin(&kafka);
+    group.assert_status();
+    group.run(|_| {});
+    let (input, taps) = group.results();
+    assert_sound(&input, &taps);
+    assert_same_where_certain(&input, &expected, &taps);
+}
+
+#[test]
+fn workers_that_die_and_stand_still_lose_and_double_nothing() {
+    let Some(kafka) = Kafka::of("kafka-troubles") else { return };
+    let expected = embedded();
+    let mut group = Group::begin(&kafka);
+    let mut rng = Rng::new(23);
+    let mut nth = 0;
+    group.run(|workers| {
+        for _ in 0..TROUBLES {
+            let worker = &mut workers[rng.bits() as usize % WORKERS];
+            std::thread::sleep(Duration::from_millis(400).mul_f64(rng.share()));
+            nth += 1;
+            // Now and then it is away for so long that others get its partitions.
+            let away =
+                if nth % 5 == 0 { SESSION + Duration::from_secs(3) } else { Duration::from_millis(300) };
+            if nth % 2 == 0 {
+                worker.kill9();
+                std::thread::sleep(away);
+                worker.start();
+            } else {
+                worker.signal("STOP");
+                std::thread::sleep(away);
+                worker.signal("CONT");
+            }
+        }
+    });
+    assert!(nth >= 20);
+    let (input, taps) = group.results();
+    assert_sound(&input, &taps);
+    assert_same_where_certain(&input, &expected, &taps);
+}
