@@ -3,6 +3,7 @@
 use crate::log::LogError;
 use std::path::{Path, PathBuf};
 use weir_proto::{Minute, Producer, TaskId, TopicId};
+use weir_state::depot::DepotError;
 
 /// A job cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +16,7 @@ pub enum JobError {
     State(#[from] weir_state::StateError),
     /// Object storage cannot be used.
     #[error(transparent)]
-    Depot(#[from] weir_state::depot::DepotError),
+    Depot(#[from] DepotError),
     /// An operator cannot go on.
     #[error(transparent)]
     Operator(#[from] weir_operators::OperatorError),
@@ -199,7 +200,7 @@ impl JobError {
     pub fn is_full(&self) -> bool {
         match self {
             JobError::Log(error) => error.is_full(),
-            JobError::State(error) => error.is_full(),
+            JobError::State(error) | JobError::Depot(DepotError::Local(error)) => error.is_full(),
             JobError::Io { source, .. } => crate::log::is_full(source),
             _ => false,
         }

@@ -89,6 +89,11 @@ impl Fleet {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many partitions this worker has.
+    pub fn count_held(&self) -> usize {
+        self.held().as_ref().map_or(0, BTreeSet::len)
+    }
+
     /// Whether a partition is this worker's.
     pub fn holds(&self, partition: u32) -> bool {
         self.held().as_ref().is_none_or(|held| held.contains(&partition))

@@ -148,15 +148,15 @@ pub(crate) fn turn(status: &TaskStatus, took: Duration) {
 }
 
 /// Partitions have come from the group, and their tasks are open.
-pub(crate) fn took_over(partitions: usize, took: Duration) {
-    gauge!(HELD).increment(partitions as f64);
+pub(crate) fn took_over(partitions: usize, held: usize, took: Duration) {
+    holds(held);
     counter!(TAKEOVERS).increment(partitions as u64);
     histogram!(TAKEOVER).record(took.as_secs_f64());
 }
 
-/// A partition has gone to the group.
-pub(crate) fn gave_up() {
-    gauge!(HELD).decrement(1.0);
+/// A worker has so many partitions.
+pub(crate) fn holds(partitions: usize) {
+    gauge!(HELD).set(partitions as f64);
 }
 
 /// A checkpoint is in object storage.

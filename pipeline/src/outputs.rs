@@ -34,7 +34,9 @@ impl Tickets {
     /// Once they are durable: writes where they end into the position that is to be committed.
     pub fn settle(&self, log: &dyn Log, meta: &mut TaskMeta) {
         for (output, topic, partition, appended) in &self.newest {
-            meta.outputs[*output].1.ends[*partition as usize] = log.end(*topic, *partition, appended);
+            let end = &mut meta.outputs[*output].1.ends[*partition as usize];
+            // Where nobody knows it any more, the one before is still one that the batch does not stand below.
+            *end = log.end(*topic, *partition, appended).max(*end);
         }
     }
 
@@ -124,7 +126,8 @@ impl Outputs {
                 continue;
             }
             let appended = appended?;
-            meta.outputs[output].1.ends[partition] = appended.end;
+            let end = &mut meta.outputs[output].1.ends[partition];
+            *end = appended.end.max(*end);
             tickets.add(output, topic, batch.partition, appended);
         }
         Ok(tickets)

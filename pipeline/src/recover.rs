@@ -42,7 +42,7 @@ pub fn catch_up(dir: &DataDir, task: Producer, shared: &Shared, uploads: &Upload
     let here = match meta {
         Some(Err(_)) => return Ok(()),
         Some(Ok(meta)) => Some(meta.map_or(Minute(0), |meta| meta.last_tick)),
-        None => dir.checkpoints().minutes(task.generation)?.last().copied(),
+        None => newest_of(dir, task)?,
     };
     match uploads.bring_back(task, here, &path) {
         Ok(Some(minute)) => {
@@ -50,10 +50,19 @@ pub fn catch_up(dir: &DataDir, task: Producer, shared: &Shared, uploads: &Upload
         }
         Ok(None) => {}
         // What is here is right, too, only older.
-        Err(error) if error.is_away() && path.exists() => tracing::warn!("{error}"),
+        Err(error) if path.exists() => tracing::warn!("{error}"),
         Err(error) => return Err(error.into()),
     }
     Ok(())
+}
+
+/// The minute of the newest checkpoint of a task that is here.
+fn newest_of(dir: &DataDir, task: Producer) -> Result<Option<Minute>, JobError> {
+    let checkpoints = dir.checkpoints();
+    let minutes = checkpoints.minutes(task.generation)?.into_iter().rev();
+    // One that is damaged counts for nothing.
+    let is_here = |minute: &Minute| matches!(checkpoints.manifest(task, *minute), Ok(Some(_)));
+    Ok(minutes.into_iter().find(is_here))
 }
 
 /// Makes the store of the newest good checkpoint; whether there was one.

@@ -53,14 +53,17 @@ impl Keeper {
         &self.retention
     }
 
-    /// What a worker of a group has taken is in object storage, where whole cuts are; it keeps the newest for itself.
-    /// Nobody trims the topics that it shares.
+    /// What a worker of a group has taken is in object storage, where whole cuts are; of each task it keeps the newest
+    /// for itself. Nobody trims the topics that it shares.
     fn keep_of_worker(&self) -> Result<(), JobError> {
         let checkpoints = self.dir.checkpoints();
         for (generation, _) in self.registry.all() {
             let minutes = checkpoints.minutes(generation.id)?;
-            for minute in minutes.iter().rev().skip(OF_WORKER) {
-                checkpoints.remove(generation.id, *minute)?;
+            for task in self.dir.cut_tasks() {
+                let task = task.in_generation(generation.id);
+                // One that is being written, or fetched, has no manifest yet.
+                let taken = minutes.iter().rev().filter(|m| checkpoints.is_complete(&[task], **m));
+                taken.skip(OF_WORKER).try_for_each(|minute| checkpoints.remove_task(task, *minute))?;
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Checkpoints go to object storage beside the job: nothing waits for that. What is not there when a worker dies is folded
 //! again by whoever goes on, from the checkpoint before.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -131,16 +131,22 @@ impl Uploads {
         self.changed.notify_all();
     }
 
-    /// Lets go of what is in the depot beyond its retention, now and then; `task` is one whose newest checkpoint is as
-    /// new as any.
-    pub fn sweep(&self, retention: &Retention, task: Producer) -> Result<(), DepotError> {
+    /// Lets go of what is in the depot beyond its retention, now and then, for these tasks; others lose nothing.
+    pub fn sweep(&self, retention: &Retention, tasks: &[Producer]) -> Result<(), DepotError> {
         let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
         if swept.is_some_and(|at| at.elapsed() < SWEEP_EVERY) {
             return Ok(());
         }
         *swept = Some(Instant::now());
-        let Some(newest) = self.depot.minutes(task)?.last().copied() else { return Ok(()) };
-        let removed = self.depot.keep(|_, minute| retention.keeps(minute, newest), 2 * Depot::LEAST_GRACE)?;
+        // A task that lags behind is measured by itself: its newest one stays in any case.
+        let mut newest = BTreeMap::new();
+        for task in tasks {
+            newest.extend(self.depot.minutes(*task)?.last().map(|minute| (*task, *minute)));
+        }
+        let keeps = |task: Producer, minute: Minute| {
+            newest.get(&task).is_none_or(|own| retention.keeps(minute, *own))
+        };
+        let removed = self.depot.keep(keeps, 2 * Depot::LEAST_GRACE)?;
         tracing::debug!("{} checkpoints and {} files have left the depot", removed.manifests, removed.files);
         Ok(())
     }

@@ -287,6 +287,14 @@ impl CheckpointDir {
         failpoints::after("checkpoint.remove").map_err(StateError::io("remove", &dir))
     }
 
+    /// Deletes one checkpoint of a task, and its minute if that was the last one.
+    pub fn remove_task(&self, task: Producer, minute: Minute) -> Result<(), StateError> {
+        files::remove_all(&self.path(task, minute))?;
+        // Others stand there, or one is being written.
+        let _ = fs::remove_dir(self.minute_dir(task.generation, minute));
+        Ok(())
+    }
+
     /// Deletes all checkpoints of a generation.
     pub fn remove_generation(&self, generation: u32) -> Result<(), StateError> {
         files::remove_all(&self.root.join(generation.to_string()))

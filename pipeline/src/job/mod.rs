@@ -14,7 +14,7 @@ use crate::data_dir::{DataDir, DataDirLock};
 use crate::deliver::{self, Deliveries};
 use crate::error::JobError;
 use crate::fleet::Fleet;
-use crate::flow::FLOW;
+use crate::flow::{FLOW, Stage};
 use crate::generations::{Entry, Generation, Promotion, Registry, check_settled};
 use crate::group::{Crew, Membership};
 use crate::ingest::{Spool, SpoolOptions};
@@ -325,10 +325,12 @@ impl Job {
         self.keeper.keep(&*self.log)?;
         // One of the workers does it for all.
         if let Some(uploads) = self.uploads.as_ref().filter(|_| self.fleet.holds(0)) {
-            let stage = StageId::AntiBrush;
-            let generation = self.registry.runs(self.registry.published(), stage);
-            uploads
-                .sweep(self.keeper.retention(), TaskId { stage, partition: 0 }.in_generation(generation))?;
+            let published = self.registry.published();
+            let of = |stage: &Stage| {
+                let generation = self.registry.runs(published, stage.id);
+                self.dir.tasks_of(stage.id).into_iter().map(move |task| task.in_generation(generation))
+            };
+            uploads.sweep(self.keeper.retention(), &FLOW.iter().flat_map(of).collect::<Vec<_>>())?;
         }
         Ok(())
     }

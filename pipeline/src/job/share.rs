@@ -20,6 +20,7 @@ impl Job {
 
     fn attend_until_stopped(&self, membership: &Membership, crew: &Arc<Crew>) -> Result<(), JobError> {
         let mut place = self.log.join(membership, crew.clone())?;
+        crate::metrics::holds(0);
         tracing::info!("worker {} waits for its share of the partitions", membership.worker);
         let mut told = Instant::now();
         while !self.scheduler.is_stopped() {
@@ -49,7 +50,7 @@ impl Job {
         let behind: u64 = tasks.iter().map(|task| task.status().lag()).sum();
         self.scheduler.add(tasks, false);
         self.fleet.set_live();
-        crate::metrics::took_over(partitions.len(), begun.elapsed());
+        crate::metrics::took_over(partitions.len(), self.fleet.count_held(), begun.elapsed());
         tracing::info!(
             "partitions {partitions:?} are taken over after {:.1} s, {behind} records behind",
             begun.elapsed().as_secs_f64()
@@ -60,7 +61,7 @@ impl Job {
     fn give_up(&self, partition: u32) -> Result<(), JobError> {
         self.fleet.give_up(&self.scheduler, partition)?;
         self.log.follow(partition, false)?;
-        crate::metrics::gave_up();
+        crate::metrics::holds(self.fleet.count_held());
         tracing::info!("partition {partition} is given up");
         Ok(())
     }

@@ -42,6 +42,11 @@ fn is_away(code: Code) -> bool {
             | Code::CoordinatorNotAvailable
             | Code::NotController
             | Code::NotEnoughReplicas
+            | Code::OffsetNotAvailable
+            | Code::KafkaStorageError
+            | Code::ReplicaNotAvailable
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
             | Code::Resolve
             | Code::WaitingForCoordinator
     )

@@ -211,11 +211,7 @@ impl Appender {
     /// The end offset behind a batch that was delivered.
     pub(super) fn end(&self, topic: TopicId, partition: u32, ticket: u64) -> Option<u64> {
         let mut state = self.deliveries.state();
-        let ends = state.topics.get_mut(&topic)?.ends.get_mut(&partition)?;
-        let end = ends.get(&ticket).copied();
-        let later = ends.split_off(&ticket);
-        *ends = later;
-        end
+        state.topics.get_mut(&topic)?.ends.get_mut(&partition)?.remove(&ticket)
     }
 }
 
