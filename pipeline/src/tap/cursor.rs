@@ -5,7 +5,7 @@ use super::position::{From, STRETCH, Until, begin_of};
 use crate::log::{FrameHead, LoggedBatch, TopicReader};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use weir_proto::{Batch, BatchRecord, EntryKind, Provenance, Record, TaskId};
+use weir_proto::{Batch, BatchRecord, EntryKind, Producer, Provenance, Record};
 
 /// A record and where it stands.
 pub struct Found<'a> {
@@ -37,9 +37,9 @@ pub struct Cursor {
     next: u64,
     /// Nothing from it on is read.
     end: u64,
-    /// The running number that is expected of each task: a lower one is of a record that it has repeated, as a worker may
-    /// that has lost its partitions without knowing.
-    expected: BTreeMap<TaskId, u64>,
+    /// The running number that is expected of each task, in each generation: in `adjustments` each begins with 0. A lower
+    /// one is of a record that it has repeated, as a worker may that has lost its partitions without knowing.
+    expected: BTreeMap<Producer, u64>,
 }
 
 impl Cursor {
@@ -95,7 +95,7 @@ impl Cursor {
                 }
                 self.next = offset + 1;
                 let seq = head.first_seq + (offset - head.base_offset);
-                let expected = self.expected.entry(head.producer.task()).or_insert(seq);
+                let expected = self.expected.entry(head.producer).or_insert(seq);
                 if seq < *expected {
                     continue;
                 }
