@@ -58,7 +58,7 @@ impl Group {
         wait_until("all partitions to be somebody's, and the accounts open", || {
             group.workers.iter_mut().for_each(LongRun::assert_alive);
             count("answers", group.workers[0].data_dir()).is_some_and(|answers| answers >= accounts)
-                && group.held() == 16
+                && group.all_is_shared()
         });
         group
     }
@@ -79,10 +79,11 @@ impl Group {
         }
     }
 
-    /// Partitions that the workers say they have.
-    fn held(&self) -> usize {
+    /// Whether each worker has its part of the 16 partitions, and has opened it.
+    fn all_is_shared(&self) -> bool {
         let of = |worker: &LongRun| metric(worker.metrics_port(), "weir_group_partitions").unwrap_or(0.0);
-        self.workers.iter().map(of).sum::<f64>() as usize
+        let held: Vec<f64> = self.workers.iter().map(of).collect();
+        held.iter().sum::<f64>() as usize == 16 && held.iter().all(|held| *held >= 5.0)
     }
 
     /// Writes all shares, with something done meanwhile, until all is billed.
