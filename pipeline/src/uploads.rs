@@ -44,11 +44,6 @@ impl Uploads {
         }
     }
 
-    /// Where they go.
-    pub fn depot(&self) -> &Depot {
-        &self.depot
-    }
-
     fn waiting(&self) -> MutexGuard<'_, VecDeque<(Producer, Minute)>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,7 +120,7 @@ impl Uploads {
         }
     }
 
-    /// Ends the work; what waits is offered again by the next start.
+    /// Ends the work. What waits stays here; the checkpoints of the next minutes stand for it.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.changed.notify_all();

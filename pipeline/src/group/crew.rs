@@ -32,7 +32,8 @@ impl Crew {
     }
 
     /// The partitions whose tasks are open, or about to be.
-    pub fn held(&self) -> BTreeSet<u32> {
+    #[cfg(test)]
+    fn held(&self) -> BTreeSet<u32> {
         self.state().held.clone()
     }
 
