@@ -1,14 +1,9 @@
 //! What Kafka's own tools see of a job, and topics that are not what they were: refused, with an explanation, and never
 //! begun anew in silence.
 
-use std::time::{Duration, Instant};
-
-use weir_tests::{LongRun, Weir, weir};
+use weir_tests::{LongRun, Weir, wait_for, weir};
 
 use super::{Fed, Kafka};
-
-/// How long Kafka has to show something.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn the_tools_of_kafka_show_how_far_a_job_is() {
@@ -42,7 +37,7 @@ fn a_topic_that_is_deleted_or_made_anew_is_refused() {
     job.wait_until_up();
     let charges = format!("{}.charges", kafka.prefix);
     kafka.tool("TopicCommand", &["--delete", "--topic", &charges]);
-    wait_until("the job ends", || !job.is_alive());
+    wait_for("the job to end", || !job.is_alive());
     job.ended().refused(&[1], &[&charges, "is gone", "another cluster"]);
     run(job).wait().refused(&[1], &[&charges, "is gone", "log.kafka.prefix"]);
 
@@ -61,13 +56,4 @@ fn a_topic_that_is_deleted_or_made_anew_is_refused() {
 
 fn run(job: &LongRun) -> Weir {
     Weir::start(weir().arg("run").arg("--config").arg(job.config()))
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
