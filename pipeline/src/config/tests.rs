@@ -63,7 +63,7 @@ fn the_example_has_every_key() {
     let has = |key: &str| {
         let settings = EXAMPLE.lines().map(|line| line.trim_start_matches('#'));
         let mut names = settings.map(|line| line.split([' ', ']']).next().unwrap_or_default());
-        names.any(|name| name.trim_start_matches('[') == key)
+        names.any(|name| name.trim_start_matches('[').rsplit('.').next() == Some(key))
     };
     let mut seen = 0;
     for top in known(&[]) {
