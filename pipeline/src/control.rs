@@ -193,6 +193,23 @@ impl Control for JobControl {
         self.blocking(|job| job.flush_books().map(|()| rpc::FlushResponse {})).await
     }
 
+    async fn gather(
+        &self,
+        request: Request<rpc::GatherRequest>,
+    ) -> Result<Response<rpc::GatherResponse>, Status> {
+        let others: Vec<Minute> = request.into_inner().minutes.into_iter().map(Minute).collect();
+        self.blocking(move |job| {
+            let whole = job.gather(&others)?;
+            let directory = whole.path.strip_prefix(job.dir().root()).unwrap_or(&whole.path);
+            Ok(rpc::GatherResponse {
+                directory: directory.display().to_string(),
+                minute: whole.minute.0,
+                complete: whole.complete.iter().map(|minute| minute.0).collect(),
+            })
+        })
+        .await
+    }
+
     async fn switches(
         &self,
         _: Request<rpc::SwitchesRequest>,

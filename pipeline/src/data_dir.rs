@@ -1,7 +1,8 @@
 //! The data directory of a job.
 //!
 //! ```text
-//! weir.json                 {"format": 3, "crc32c": …, "settings": {"partitions": n}}; with "kafka" if the topics are there, and "worker" in a group
+//! weir.json                 {"format": 3, "crc32c": …, "settings": {"partitions": n}}; with "kafka" if the topics are there, and
+//!                           in a group with the number of the "worker", or of all "workers" where their states are gathered
 //! lock                      held by the process that runs the job
 //! mask.key                  see `mask`
 //! credential.keys[.lock]    see `credentials::key_file`
@@ -16,6 +17,7 @@
 //! state/<generation>/<stage>-<partition>/     a RocksDB each
 //! state/<generation>/cut.json                 what the generation was begun from
 //! checkpoints/<generation>/<minute>/<stage>-<partition>/
+//! group/                    see `group::Gatherer`
 //! ```
 //!
 //! Every file has the version of its format and a checksum; what is damaged is named and not used. The format in
@@ -51,6 +53,9 @@ struct Settings {
     /// Which worker of a group it is of, if of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     worker: Option<u16>,
+    /// The workers of the group whose state was gathered here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    workers: Vec<u16>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,6 +72,7 @@ pub struct DataDir {
     partitions: u32,
     topics: LogPlace,
     worker: Option<u16>,
+    workers: Vec<u16>,
 }
 
 /// Held while a job runs in a data directory.
@@ -86,10 +92,10 @@ impl DataDir {
             }
             Err(e) => return Err(JobError::io("read", &path)(e)),
         };
-        let Settings { partitions, kafka, worker } =
+        let Settings { partitions, kafka, worker, workers } =
             parse_settings(&text).map_err(|problem| other(&path, problem))?;
         let topics = kafka.map_or_else(|| LogPlace::Files(root.join("log")), LogPlace::kafka);
-        Ok(DataDir { root: root.to_owned(), partitions, topics, worker })
+        Ok(DataDir { root: root.to_owned(), partitions, topics, worker, workers })
     }
 
     /// Opens or creates the directory for running a job in it, with its topics in Kafka or in the directory.
@@ -111,7 +117,8 @@ impl DataDir {
         }
         let settings = root.join("weir.json");
         if !settings.exists() {
-            write_settings(&settings, partitions, kafka, worker)?;
+            let own = Settings { partitions, kafka: kafka.cloned(), worker, workers: Vec::new() };
+            write_settings(&settings, own)?;
         }
         let mut dir = Self::open(root)?;
         if dir.partitions != partitions {
@@ -158,9 +165,35 @@ impl DataDir {
             );
             return Err(other(&self.root, problem));
         }
-        write_settings(settings, self.partitions, kafka, self.worker)?;
+        let own = self.settings(kafka.cloned());
+        write_settings(settings, own)?;
         *self = Self::open(&self.root)?;
         Ok(())
+    }
+
+    fn settings(&self, kafka: Option<KafkaOptions>) -> Settings {
+        Settings { partitions: self.partitions, kafka, worker: self.worker, workers: self.workers.clone() }
+    }
+
+    /// Makes a directory in `group/` that is read as that of a whole group: with the generations and rules that this worker
+    /// knows, and the gathered checkpoints. The stores are still to come.
+    pub fn begin_whole(&self, name: &str, workers: Vec<u16>) -> Result<Self, JobError> {
+        let root = &self.group().join(name);
+        let whole = DataDir { root: root.clone(), worker: None, workers, ..self.clone() };
+        remove_all(root)?;
+        fs::create_dir_all(whole.state(1)).map_err(JobError::io("create", root))?;
+        let copy = |from: &Path, to: &Path| fs::copy(from, to).map_err(JobError::io("copy", from));
+        copy(&self.control_log(), &whole.control_log())?;
+        fs::create_dir(whole.rules()).map_err(JobError::io("create", root))?;
+        for rules in fs::read_dir(self.rules()).map_err(JobError::io("list", &self.rules()))? {
+            let rules = rules.map_err(JobError::io("list", &self.rules()))?;
+            copy(&rules.path(), &whole.rules().join(rules.file_name()))?;
+        }
+        let checkpoints = root.join("checkpoints");
+        std::os::unix::fs::symlink("../checkpoints", &checkpoints)
+            .map_err(JobError::io("link", &checkpoints))?;
+        write_settings(&root.join("weir.json"), whole.settings(self.topics.kafka_options().cloned()))?;
+        Ok(whole)
     }
 
     /// Partitions of every topic.
@@ -171,6 +204,16 @@ impl DataDir {
     /// Which worker of a group it is of, if of one.
     pub fn worker(&self) -> Option<u16> {
         self.worker
+    }
+
+    /// Whether it is of a job of one process.
+    pub fn is_of_one(&self) -> bool {
+        self.worker.is_none() && !self.is_whole()
+    }
+
+    /// Whether the state of a whole group was gathered here.
+    pub fn is_whole(&self) -> bool {
+        !self.workers.is_empty()
     }
 
     /// A task that takes in from outside. In a group each worker has its own.
@@ -265,6 +308,11 @@ impl DataDir {
         self.state(task.generation).join(name)
     }
 
+    /// What was gathered of the whole group.
+    pub fn group(&self) -> PathBuf {
+        self.root.join("group")
+    }
+
     /// The checkpoints.
     pub fn checkpoints(&self) -> CheckpointDir {
         CheckpointDir::new(self.root.join("checkpoints"))
@@ -327,6 +375,9 @@ impl DataDir {
 
     /// The tasks of a stage.
     pub fn tasks_of(&self, stage: StageId) -> Vec<TaskId> {
+        if stage.is_source() && self.is_whole() {
+            return self.workers.iter().map(|worker| TaskId { stage, partition: *worker }).collect();
+        }
         if stage.is_source() {
             return vec![self.source(stage)];
         }
@@ -347,13 +398,7 @@ struct SealedCut {
     cut: Cut,
 }
 
-fn write_settings(
-    path: &Path,
-    partitions: u32,
-    kafka: Option<&KafkaOptions>,
-    worker: Option<u16>,
-) -> Result<(), JobError> {
-    let settings = Settings { partitions, kafka: kafka.cloned(), worker };
+fn write_settings(path: &Path, settings: Settings) -> Result<(), JobError> {
     let sealed = SealedSettings { format: FORMAT, crc32c: sum_of_json(&settings), settings };
     let text = serde_json::to_vec(&sealed).unwrap_or_default();
     replace_file(path, &text, PUBLIC, Some("settings.write")).map_err(JobError::io("write", path))

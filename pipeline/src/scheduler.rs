@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use weir_proto::Producer;
-use weir_state::{Store, Unfinished};
+use weir_state::Store;
 
 /// Threads that take checkpoints.
 const CHECKPOINT_THREADS: usize = 3;
@@ -30,11 +30,6 @@ pub enum Need {
 
 /// Something left to do that does not need the task.
 pub type FollowUp = Option<Box<dyn FnOnce() -> Result<(), JobError> + Send>>;
-
-/// To finish a checkpoint while its task goes on.
-pub(crate) fn finish(unfinished: Option<Unfinished>) -> FollowUp {
-    unfinished.map(|u| -> Box<dyn FnOnce() -> Result<(), JobError> + Send> { Box::new(|| Ok(u.finish()?)) })
-}
 
 /// A task, as the scheduler sees it. Only one thread at a time holds it.
 pub trait Work: Send {

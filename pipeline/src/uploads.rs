@@ -1,7 +1,7 @@
 //! Checkpoints go to object storage beside the job: nothing waits for that. What is not there when a worker dies is folded
 //! again by whoever goes on, from the checkpoint before.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -126,8 +126,8 @@ impl Uploads {
         self.changed.notify_all();
     }
 
-    /// Lets go of what is in the depot beyond its retention, now and then, for these tasks; others lose nothing.
-    pub fn sweep(&self, retention: &Retention, tasks: &[Producer]) -> Result<(), DepotError> {
+    /// Lets go of what is in the depot beyond its retention, now and then, in these generations; others lose nothing.
+    pub fn sweep(&self, retention: &Retention, generations: &BTreeSet<u32>) -> Result<(), DepotError> {
         let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
         if swept.is_some_and(|at| at.elapsed() < SWEEP_EVERY) {
             return Ok(());
@@ -135,8 +135,10 @@ impl Uploads {
         *swept = Some(Instant::now());
         // A task that lags behind is measured by itself: its newest one stays in any case.
         let mut newest = BTreeMap::new();
-        for task in tasks {
-            newest.extend(self.depot.minutes(*task)?.last().map(|minute| (*task, *minute)));
+        for generation in generations {
+            for task in self.depot.tasks(*generation)? {
+                newest.extend(self.depot.minutes(task)?.last().map(|minute| (task, *minute)));
+            }
         }
         let keeps = |task: Producer, minute: Minute| {
             newest.get(&task).is_none_or(|own| retention.keeps(minute, *own))

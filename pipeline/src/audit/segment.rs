@@ -53,7 +53,9 @@ impl Segment {
             None if is_whole(dir, registry, log) => None,
             None => Some(cuts.at(*complete.first().ok_or(SegmentError::NothingYet)?)?),
         };
-        let stores = if to.is_none() && !dir.is_in_use() { stores(dir, registry, log)? } else { None };
+        // The stores of a group are those of a cut, and it goes on.
+        let stops = !dir.is_in_use() && !dir.is_whole();
+        let stores = if to.is_none() && stops { stores(dir, registry, log)? } else { None };
         let (to, to_stores) = match (to, stores) {
             (Some(minute), _) => (cuts.at(minute)?, false),
             (None, Some(stores)) => (stores, true),
@@ -98,6 +100,16 @@ impl Segment {
     /// The cut at which it ends; none if it ends where the log ends.
     pub fn to_minute(&self) -> Option<Minute> {
         (!self.to_stores).then(|| self.to.minute())
+    }
+
+    /// The tick at which a task ends; none if it ends where the log ends. A worker that is away ends before the others.
+    pub(super) fn end_minute(&self, task: TaskId) -> Option<Minute> {
+        self.end(task).filter(|_| !self.to_stores).map(|m| m.minute)
+    }
+
+    /// Whether all tasks end at the same tick.
+    pub(super) fn ends_at_once(&self) -> bool {
+        self.to_stores || self.to.manifests().iter().all(|m| m.minute == self.to.minute())
     }
 
     /// Minutes of complete cuts behind its beginning, up to its end.

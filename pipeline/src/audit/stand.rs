@@ -59,7 +59,7 @@ impl Walk<'_> {
                     break;
                 }
             }
-        } else if self.auditor.segment.to_minute() != Some(self.last_tick) {
+        } else if self.auditor.segment.end_minute(self.task) != Some(self.last_tick) {
             let problem =
                 "the log ends before the tick of the cut: records are missing at its end".to_owned();
             return Err(self.broken(Subject::Completeness, problem, None));

@@ -139,7 +139,7 @@ impl<'a> Walk<'a> {
 
     /// Where the walk stands in the segment: whether it ends at a tick.
     fn is_end(&self, tick: Minute) -> bool {
-        self.auditor.segment.to_minute() == Some(tick)
+        self.auditor.segment.end_minute(self.task) == Some(tick)
     }
 
     /// One record of the input with what was made of it; whether there is more.

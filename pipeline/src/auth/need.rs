@@ -48,8 +48,8 @@ pub fn need_of(path: &str) -> Need {
             "weir.v1.Collector" | "weir.v1.Credentials" => return Need::Collect,
             "weir.v1.Control" => {
                 return match method {
-                    // To flush changes nothing but what a reader of the books finds on disk.
-                    "Status" | "Generations" | "Switches" | "Flush" | "Tap" => Need::Look,
+                    // To flush, or to gather, changes nothing but what a reader of the books finds on disk.
+                    "Status" | "Generations" | "Switches" | "Flush" | "Gather" | "Tap" => Need::Look,
                     _ => Need::Operate,
                 };
             }

@@ -1,12 +1,11 @@
 //! `weir audit`.
 
-use super::Failure;
 use super::minutes::minute;
 use super::output::{grouped, line};
 use super::progress::records_spinner;
 use super::table::Table;
+use super::{Failure, whole};
 use crate::audit::{Audit, Auditor, Place, Problem, SegmentError, Subject};
-use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::generations::{Cuts, Registry};
 use clap::Args;
@@ -37,7 +36,8 @@ pub(super) struct AuditArgs {
 }
 
 pub(super) fn audit(args: &AuditArgs) -> Result<(), Failure> {
-    let dir = DataDir::open(&args.data_dir)?;
+    let minutes: Vec<&str> = args.from.iter().chain(&args.to).map(String::as_str).collect();
+    let dir = whole::with_minutes(&args.data_dir, &minutes)?;
     let registry = Registry::open(&dir)?;
     let (from, to) = {
         let cuts = Cuts::of(&dir, &registry, registry.published());

@@ -3,7 +3,7 @@
 use super::minutes::minute;
 use super::output::{grouped, line};
 use super::table::Table;
-use super::{Failure, output};
+use super::{Failure, output, whole};
 use crate::data_dir::DataDir;
 use crate::generations::{CutInfo, Cuts, Registry};
 use clap::{Args, Subcommand};
@@ -47,7 +47,13 @@ enum CheckpointsCommand {
 }
 
 pub(super) fn checkpoints(args: &CheckpointsArgs) -> Result<(), Failure> {
-    let dir = DataDir::open(&args.data_dir)?;
+    let dir = match &args.command {
+        Some(CheckpointsCommand::Show { minute }) => whole::with_minutes(&args.data_dir, &[minute])?,
+        _ => DataDir::open(&args.data_dir)?,
+    };
+    if dir.worker().is_some() && matches!(args.command, None | Some(CheckpointsCommand::List)) {
+        return list_of_group(&whole::complete(&dir)?, args.json);
+    }
     let registry = Registry::open(&dir)?;
     let cuts = Cuts::of(&dir, &registry, args.generation.unwrap_or(registry.published()));
     match &args.command {
@@ -82,6 +88,18 @@ fn list(cuts: &Cuts<'_>, json: bool) -> Result<(), Failure> {
         let complete = if info.complete { "yes" } else { "no" };
         table.row(&[&info.minute, &complete, &grouped(info.bytes), &generations.join(" "), &missing]);
     }
+    table.print()
+}
+
+/// Where workers bring their checkpoints to, no cut is listed before it is complete.
+fn list_of_group(minutes: &[Minute], json: bool) -> Result<(), Failure> {
+    if json {
+        let rows: Vec<_> =
+            minutes.iter().map(|m| json!({ "minute": m.to_string(), "complete": true })).collect();
+        return line(&serde_json::to_string(&rows)?);
+    }
+    let mut table = Table::new(&["<minute"]);
+    minutes.iter().for_each(|minute| table.row(&[minute]));
     table.print()
 }
 

@@ -2,8 +2,7 @@
 
 use super::output::line;
 use super::progress::records_spinner;
-use super::{Failure, explain_text, tap};
-use crate::data_dir::DataDir;
+use super::{Failure, explain_text, tap, whole};
 use crate::explain::{Explainer, Searched, Story, Wanted};
 use clap::Args;
 use std::path::PathBuf;
@@ -34,7 +33,7 @@ pub(super) struct ExplainArgs {
 }
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
-    let dir = DataDir::open(&args.data_dir)?;
+    let dir = whole::of(&args.data_dir)?;
     let guid = Guid::parse(&args.guid)
         .ok_or_else(|| Failure::usage(format!("a guid has 1 to {} bytes", Guid::MAX_LEN)))?;
     let explainer = Explainer::open(&dir, tap::personal(&args.data_dir, args.unmasked, true)?)?;

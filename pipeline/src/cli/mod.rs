@@ -19,6 +19,7 @@ mod minutes;
 mod offsets;
 mod operations;
 mod output;
+mod peers;
 mod period;
 mod place;
 mod progress;
@@ -42,6 +43,7 @@ mod table;
 mod tap;
 mod tap_remote;
 mod token;
+mod whole;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

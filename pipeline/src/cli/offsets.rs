@@ -2,7 +2,7 @@
 
 use super::output::{grouped, line};
 use super::table::Table;
-use super::{Failure, session};
+use super::{Failure, peers, session};
 use crate::data_dir::DataDir;
 use crate::deliver;
 use crate::error::JobError;
@@ -92,7 +92,8 @@ pub(super) fn offsets(args: &OffsetsArgs) -> Result<(), Failure> {
 }
 
 fn asked(session: &mut session::Session) -> Result<Vec<Row>, Failure> {
-    let status = session.ask(|mut client| async move { client.status(StatusRequest {}).await })?;
+    let mut status = session.ask(|mut client| async move { client.status(StatusRequest {}).await })?;
+    peers::add_others(session.runtime(), &mut status);
     let mut rows = Vec::new();
     for task in status.tasks {
         let Some(stage) = StageId::from_name(&task.stage) else { continue };

@@ -4,9 +4,8 @@ use super::minutes::minute;
 use super::output::{grouped, line};
 use super::progress::{minutes_bar, records_spinner};
 use super::table::Table;
-use super::{Failure, run};
+use super::{Failure, run, whole};
 use crate::config::Config;
-use crate::data_dir::DataDir;
 use crate::generations::{Cuts, Difference, Registry};
 use crate::replay::{Comparison, Replay, Segment};
 use clap::Args;
@@ -64,7 +63,8 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     // Only a courtesy: without it the replay runs all the same.
     let _ = rustix::process::nice(NICENESS);
     let started = Instant::now();
-    let dir = DataDir::open(&args.data_dir)?;
+    let minutes: Vec<&str> = args.to.iter().chain([&args.from]).map(String::as_str).collect();
+    let dir = whole::with_minutes(&args.data_dir, &minutes)?;
     let registry = Registry::open(&dir)?;
     let cuts = Cuts::of(&dir, &registry, registry.published());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

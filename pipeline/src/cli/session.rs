@@ -1,8 +1,8 @@
 //! Talking to the job of a data directory: the one that runs, or one in this process that takes nothing
 //! in, if none does.
 
-use super::Failure;
 use super::access::{Client, connect};
+use super::{Failure, whole};
 use crate::config::Port;
 use crate::data_dir::DataDir;
 use crate::error::JobError;
@@ -48,10 +48,15 @@ pub(super) fn serve(
     Ok(tokio::spawn(security.listener(port, listener).serve(router, stop)))
 }
 
+/// A worker that is asked for what all of them know.
+pub(super) fn rests(worker: u16) -> Failure {
+    Failure::Said(format!("worker {worker} of a group does not run: ask one that does, or start it"), 1)
+}
+
 /// A data directory whose books are to be read. A job that runs and can be asked writes them to disk first;
 /// of one that cannot, they are as of the last minute's tick.
 pub(super) fn books_of(dir: &Path) -> Result<DataDir, Failure> {
-    let dir = DataDir::open(dir)?;
+    let dir = whole::of(dir)?;
     if let Some(mut session) = running(&dir)? {
         session.ask(|mut client| async move { client.flush(FlushRequest {}).await })?;
     }
@@ -96,8 +101,7 @@ impl Session {
             return Err(Failure::Said(text.to_owned(), 1));
         }
         if let Some(worker) = dir.worker() {
-            let text = format!("worker {worker} of a group does not run: ask one that does, or start it");
-            return Err(Failure::Said(text, 1));
+            return Err(rests(worker));
         }
         let runtime = runtime()?;
         let host = Arc::new(Host::new(Job::open(JobOptions::maintenance(dir)?)?, None));
@@ -114,6 +118,11 @@ impl Session {
             .spawn(move || running.job().map_or(Ok(()), |job| job.run()))?;
         let client = connect(&runtime, &format!("http://{address}"))?;
         Ok(Session { client, runtime, local: Some((host, dir.clone(), thread)) })
+    }
+
+    /// To wait for answers of others in.
+    pub(super) fn runtime(&self) -> &Runtime {
+        &self.runtime
     }
 
     /// Asks something.

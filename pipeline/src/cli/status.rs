@@ -1,13 +1,11 @@
 //! `weir status`: asks a running job where it stands.
 
-use super::Failure;
 use super::access::connect;
 use super::output::{grouped, line};
 use super::session::{runtime, said};
+use super::{Failure, peers};
 use clap::Args;
-use tokio::runtime::Runtime;
-use weir_proto::StageId;
-use weir_proto::rpc::{IngestStatus, StatusRequest, StatusResponse, TaskStatus};
+use weir_proto::rpc::{IngestStatus, StatusRequest, StatusResponse};
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  weir status --control http://127.0.0.1:9465 --json")]
@@ -24,7 +22,7 @@ pub(super) fn status(args: &StatusArgs) -> Result<(), Failure> {
     let runtime = runtime()?;
     let mut client = connect(&runtime, &args.control)?;
     let mut status = runtime.block_on(client.status(StatusRequest {})).map_err(said)?.into_inner();
-    add_others(&runtime, &mut status);
+    peers::add_others(&runtime, &mut status);
     if args.json {
         return line(&json(&status).to_string());
     }
@@ -52,41 +50,6 @@ pub(super) fn status(args: &StatusArgs) -> Result<(), Failure> {
         ))?;
     }
     status.ingest.iter().try_for_each(ingest)
-}
-
-/// Adds the tasks of the other workers of a group. One that does not answer is said, and left out.
-fn add_others(runtime: &Runtime, status: &mut StatusResponse) {
-    let known = |status: &StatusResponse, task: &TaskStatus| {
-        status
-            .tasks
-            .iter()
-            .any(|t| (&t.stage, t.partition, t.generation) == (&task.stage, task.partition, task.generation))
-    };
-    for worker in status.workers.clone() {
-        let answer = connect(runtime, &worker.address).and_then(|mut client| {
-            runtime.block_on(client.status(StatusRequest {})).map(tonic::Response::into_inner).map_err(said)
-        });
-        match answer {
-            Ok(other) => {
-                let new: Vec<_> = other.tasks.into_iter().filter(|task| !known(status, task)).collect();
-                status.tasks.extend(new);
-            }
-            Err(_) => eprintln!(
-                "worker {} does not answer at {}: its tasks are left out",
-                worker.worker, worker.address
-            ),
-        }
-    }
-    if !status.workers.is_empty() {
-        status.tasks.sort_by(|a, b| {
-            (a.generation, order(a), a.partition).cmp(&(b.generation, order(b), b.partition))
-        });
-    }
-}
-
-/// In flow order.
-fn order(task: &TaskStatus) -> Option<StageId> {
-    StageId::ALL.into_iter().find(|stage| stage.name() == task.stage)
 }
 
 fn ingest(i: &IngestStatus) -> Result<(), Failure> {

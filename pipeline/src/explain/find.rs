@@ -12,7 +12,7 @@ use memchr::memmem::Finder;
 use weir_proto::{Guid, Record, StageId, TaskId, Topic, TopicId};
 
 /// Records read at a time.
-const AT_A_TIME: u64 = 1 << 16;
+pub(super) const AT_A_TIME: u64 = 1 << 16;
 /// How far the time of an event may be ahead of the pipeline's when it is taken in, in minutes.
 const AHEAD: u32 = 2 * 60;
 
@@ -87,7 +87,7 @@ impl Explainer {
         let topic = Topic::Dropped.of(1);
         let (first, end) = self.bounds(topic, 0, from, to);
         // In a group every worker has a collect of its own.
-        let of = self.dir.worker().is_none().then(|| self.dir.source(StageId::Collect));
+        let of = self.dir.is_of_one().then(|| self.dir.source(StageId::Collect));
         let stretch = Stretch { topic, partition: 0, from: first, to: end, of };
         let text = wanted.guid.to_string();
         let unread = |r: &Record<'_>| match r {
@@ -99,9 +99,12 @@ impl Explainer {
     }
 
     fn bounds(&self, topic: TopicId, partition: u32, from: Option<&Cut>, to: Option<&Cut>) -> (u64, u64) {
-        let at = |cut: &Cut| cut.of(self.collect().task()).map(|m| m.mark(topic.topic, partition).offset);
+        let collects = self.dir.tasks_of(StageId::Collect);
+        let at = |cut: &Cut, task: &TaskId| cut.of(*task).map(|m| m.mark(topic.topic, partition).offset);
+        let from = from.map(|cut| collects.iter().filter_map(|task| at(cut, task)).min().unwrap_or(0));
+        let to = to.and_then(|cut| collects.iter().filter_map(|task| at(cut, task)).max());
         let (start, end) = (self.log.start(topic, partition), self.log.high_watermark(topic, partition));
-        (from.and_then(at).unwrap_or(0).max(start), to.and_then(at).unwrap_or(u64::MAX).min(end))
+        (from.unwrap_or(0).max(start), to.unwrap_or(u64::MAX).min(end))
     }
 
     fn cut_before(&self, guid: Guid<'_>) -> Result<Option<Cut>, JobError> {

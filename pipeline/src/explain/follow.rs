@@ -1,13 +1,14 @@
 //! From a record to the one that a stage made of it: routing tells the partition, provenance the record.
 
 use super::Explainer;
+use super::find::AT_A_TIME;
 use super::hit::{Hit, guid_of};
 use super::model::Waits;
 use crate::error::JobError;
 use crate::flow::Stage;
 use crate::input::{Line, LineReader, Start};
 use weir_operators::partition;
-use weir_proto::{Event, Guid, Minute, Producer, Provenance, StageId, TaskId, Topic};
+use weir_proto::{Event, Guid, Minute, Producer, Provenance, Record, StageId, TaskId, Topic};
 
 /// What a stage made of a record.
 pub(super) enum Made {
@@ -103,8 +104,7 @@ impl Explainer {
             }
             let batches = self.log.read(topic, partition, head.base_offset, 1, None)?.batches;
             let Some(batch) = batches.first() else { break };
-            let is =
-                |p: Provenance, r: &weir_proto::Record<'_>| p.position == place && guid_of(r) == Some(guid);
+            let is = |p: Provenance, r: &Record<'_>| p.position == place && guid_of(r) == Some(guid);
             if let Some(hit) = Hit::all(topic, batch, is)?.into_iter().next() {
                 return Ok(Some(hit));
             }
@@ -115,19 +115,27 @@ impl Explainer {
         Ok(None)
     }
 
-    /// The first tick behind a record, by the checkpoints of the task that made it.
+    /// The first tick behind a record, of the task that made it: it hands each one on everywhere.
     pub(super) fn tick_behind(&self, hit: &Hit) -> Result<Option<Minute>, JobError> {
-        let checkpoints = self.dir.checkpoints();
-        let task = hit.producer();
-        let minutes = checkpoints.minutes(task.generation)?;
-        let (mut low, mut high) = (0, minutes.len());
-        while low < high {
-            let middle = (low + high) / 2;
-            let manifest = checkpoints.manifest(task, minutes[middle])?;
-            let is_behind = |m: &weir_state::Manifest| m.next_seq(hit.topic.topic, hit.partition) > hit.seq;
-            if manifest.as_ref().is_some_and(is_behind) { high = middle } else { low = middle + 1 }
+        let (topic, task) = (hit.topic, hit.producer());
+        let (mut next, end) = (hit.offset, self.log.high_watermark(topic, hit.partition));
+        while next < end {
+            let found = self.log.read(topic, hit.partition, next, AT_A_TIME, Some(task.task()))?;
+            for batch in &found.batches {
+                let is_behind =
+                    |p: Provenance, r: &Record<'_>| p > hit.provenance && matches!(r, Record::Tick(_));
+                if let Some(Record::Tick(minute)) =
+                    Hit::all(topic, batch, is_behind)?.first().map(Hit::record).transpose()?
+                {
+                    return Ok(Some(minute));
+                }
+            }
+            if found.next <= next {
+                break;
+            }
+            next = found.next;
         }
-        Ok(minutes.get(low).copied())
+        Ok(None)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::generations::Registry;
 use crate::log::{BesideLog, Log};
 use crate::tap::Personal;
 use std::sync::Arc;
-use weir_proto::{Producer, StageId};
+use weir_proto::Producer;
 use weir_state::{Shared, Store, TaskMeta};
 
 /// Reads a data directory to explain events.
@@ -45,10 +45,6 @@ impl Explainer {
             dir: dir.clone(),
             personal,
         })
-    }
-
-    fn collect(&self) -> Producer {
-        self.dir.source(StageId::Collect).in_generation(1)
     }
 
     /// Where a task stands by its store, if it has one.

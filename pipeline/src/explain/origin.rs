@@ -1,5 +1,6 @@
 //! The line that a record comes from: collect keeps where on its tape each stretch of a file lies.
 
+use super::hit::Hit;
 use super::{Explainer, Line};
 use crate::error::JobError;
 use crate::source::{CollectState, FileState, SPOOL, key_of, place_on_tape};
@@ -11,9 +12,10 @@ use weir_operators::collect::MAX_LINE;
 use weir_state::Store;
 
 impl Explainer {
-    /// The line at a position of the tape.
-    pub(super) fn line(&self, position: u64) -> Result<Option<Line>, JobError> {
-        let path = self.dir.store(self.collect());
+    /// The line that a collect has made a record of.
+    pub(super) fn line(&self, hit: &Hit) -> Result<Option<Line>, JobError> {
+        let (collect, position) = (hit.producer(), hit.provenance.position);
+        let path = self.dir.store(collect);
         if !path.exists() {
             return Ok(None);
         }
@@ -40,7 +42,14 @@ impl Explainer {
                     Personal::Masked(_) => format!("<{} bytes, masked>", text.len()),
                 });
             }
-            None => line.problem = Some("the file is not there any more, or was replaced".to_owned()),
+            None if self.dir.is_of_one() => {
+                line.problem = Some("the file is not there any more, or was replaced".to_owned());
+            }
+            None => {
+                let worker = collect.partition;
+                line.problem =
+                    Some(format!("the file is with worker {worker}: it is not here, or was replaced"));
+            }
         }
         Ok(Some(line))
     }

@@ -27,7 +27,7 @@ impl Explainer {
             searched: found.searched,
         };
         for hit in &found.unread {
-            let line = self.line(hit.provenance.position)?;
+            let line = self.line(hit)?;
             story.unread.push(Unread { line, record: hit.row(self)? });
         }
         let mut advertisers = Vec::new();
@@ -58,12 +58,13 @@ impl Explainer {
             }
         }
         let before_tick = self.tick_behind(raw)?;
-        let rules = match before_tick {
-            Some(tick) => self.dir.checkpoints().manifest(raw.producer(), tick)?.map(|m| m.rules),
+        let manifest = |tick| self.dir.checkpoints().manifest(raw.producer(), tick);
+        let rules = match before_tick.map(manifest).transpose()?.flatten() {
+            Some(manifest) => Some(manifest.rules),
             None => self.meta(raw.producer())?.map(|m| m.rules),
         };
         Ok(Copy {
-            line: self.line(raw.provenance.position)?,
+            line: self.line(raw)?,
             raw: raw.row(self)?,
             before_tick,
             rules: rules.map(|r| format!("{r:016x}")),

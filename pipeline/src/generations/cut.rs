@@ -33,7 +33,7 @@ impl Cut {
 
     /// The minute.
     pub fn minute(&self) -> Minute {
-        self.manifests.first().map_or(Minute(0), |m| m.minute)
+        self.manifests.iter().map(|m| m.minute).max().unwrap_or_default()
     }
 
     /// The running number of the next record of a task to a partition of a topic.
@@ -99,7 +99,19 @@ impl<'a> Cuts<'a> {
 
     /// Whether every task's checkpoint of a minute is there.
     pub fn is_complete(&self, minute: Minute) -> bool {
-        self.checkpoints.is_complete(&self.tasks(minute), minute)
+        let is_there = |task: Producer| self.checkpoints.is_complete(&[task], self.stands_at(task, minute));
+        self.tasks(minute).into_iter().all(is_there)
+    }
+
+    /// The minute of a task's checkpoint in a cut. A worker that is away is in the cuts of its group with what it had
+    /// taken in by then.
+    fn stands_at(&self, task: Producer, minute: Minute) -> Minute {
+        if !self.dir.is_whole() || !task.stage.is_source() {
+            return minute;
+        }
+        let minutes = self.checkpoints.minutes(task.generation).unwrap_or_default().into_iter().rev();
+        let mut own = minutes.filter(|m| *m <= minute && self.checkpoints.is_complete(&[task], *m));
+        own.next().unwrap_or(minute)
     }
 
     /// What there is of a minute.
@@ -114,7 +126,7 @@ impl<'a> Cuts<'a> {
         };
         let mut generations = BTreeSet::new();
         for task in self.tasks(minute) {
-            match self.checkpoints.manifest(task, minute) {
+            match self.checkpoints.manifest(task, self.stands_at(task, minute)) {
                 Ok(Some(manifest)) => {
                     info.bytes += manifest.bytes();
                     generations.insert(task.generation);
@@ -146,9 +158,11 @@ impl<'a> Cuts<'a> {
         };
         let mut manifests = Vec::new();
         for task in self.tasks(found) {
-            match self.checkpoints.manifest(task, found)? {
+            match self.checkpoints.manifest(task, self.stands_at(task, found))? {
                 Some(manifest)
-                    if manifest.minute == minute || (1..minute.0).contains(&manifest.previous.0) =>
+                    if manifest.minute == minute
+                        || manifest.minute < found
+                        || (1..minute.0).contains(&manifest.previous.0) =>
                 {
                     manifests.push(manifest);
                 }

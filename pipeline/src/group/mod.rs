@@ -5,8 +5,10 @@
 //! folds, and what one of them repeats is dropped by its provenance.
 
 mod crew;
+mod gather;
 
 pub use crew::Crew;
+pub use gather::{Gatherer, Whole};
 
 use crate::log::LogError;
 use std::time::Duration;

@@ -14,9 +14,9 @@ use crate::data_dir::{DataDir, DataDirLock};
 use crate::deliver::{self, Deliveries};
 use crate::error::JobError;
 use crate::fleet::Fleet;
-use crate::flow::{FLOW, Stage};
+use crate::flow::FLOW;
 use crate::generations::{Entry, Generation, Promotion, Registry, check_settled};
-use crate::group::{Crew, Membership};
+use crate::group::{Crew, Gatherer, Membership, Whole};
 use crate::ingest::{Spool, SpoolOptions};
 use crate::ledger::Ledger;
 use crate::log::{Follow, LiveLog, LogChoice};
@@ -130,6 +130,7 @@ pub struct Job {
     switches: Arc<Switches>,
     group: Option<(Membership, Arc<Crew>)>,
     uploads: Option<Arc<Uploads>>,
+    gatherer: Option<Gatherer>,
     _attached: Attached,
     _lock: DataDirLock,
 }
@@ -163,6 +164,8 @@ impl Job {
         let ledger = ledger.map(Arc::new);
         let like = options.rules.rules.clone();
         let fleet = Fleet::new(dir.clone(), log.clone(), stores, registry.clone(), like);
+        let gatherer = options.depot.clone().filter(|_| worker.is_some());
+        let gatherer = gatherer.map(|depot| Gatherer::new(dir.clone(), depot));
         let uploads = options.depot.map(|depot| Arc::new(Uploads::new(depot, dir.checkpoints())));
         let fleet = Arc::new(fleet.of_worker(worker.is_some()).uploading(uploads.clone()));
         let (mut tasks, beside) = fleet.open_all()?;
@@ -194,6 +197,7 @@ impl Job {
             pressure: deliveries.pressure.clone(),
             clock: SourceClock::System,
             spool: spool.clone(),
+            uploads: uploads.clone(),
         };
         let own = fleet.rules_of(published)?.rules.fingerprint();
         let rules = fleet.rules_by(rules_to_go_on_with(&collect_store, own)?)?.rules;
@@ -267,6 +271,7 @@ impl Job {
             switches,
             group: options.group.map(|membership| (membership, Arc::default())),
             uploads,
+            gatherer,
             _attached: attached,
             _lock: lock,
         })
@@ -326,11 +331,9 @@ impl Job {
         // One of the workers does it for all.
         if let Some(uploads) = self.uploads.as_ref().filter(|_| self.fleet.holds(0)) {
             let published = self.registry.published();
-            let of = |stage: &Stage| {
-                let generation = self.registry.runs(published, stage.id);
-                self.dir.tasks_of(stage.id).into_iter().map(move |task| task.in_generation(generation))
-            };
-            uploads.sweep(self.keeper.retention(), &FLOW.iter().flat_map(of).collect::<Vec<_>>())?;
+            // What comes from outside is taken in by the first one.
+            let runs = FLOW.iter().map(|stage| self.registry.runs(published, stage.id));
+            uploads.sweep(self.keeper.retention(), &runs.chain([1]).collect())?;
         }
         Ok(())
     }
@@ -339,6 +342,12 @@ impl Job {
     pub fn flush_books(&self) -> Result<(), JobError> {
         self.fleet.flush(StageId::PostProcess)?;
         self.fleet.flush(StageId::Deduct)
+    }
+
+    /// Gathers the state of the whole group that it is in, with the checkpoints of other minutes.
+    pub fn gather(&self, others: &[Minute]) -> Result<Whole, JobError> {
+        let alone = || JobError::Refused("the job is in no group: all of its state is its own".to_owned());
+        self.gatherer.as_ref().ok_or_else(alone)?.gather(others)
     }
 
     /// To stop the job from elsewhere.

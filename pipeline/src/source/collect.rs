@@ -18,8 +18,9 @@ use crate::flow::COLLECT_WRITES;
 use crate::ingest::Spool;
 use crate::log::Log;
 use crate::outputs::{Outputs, Tickets};
-use crate::scheduler::{FollowUp, Need, Work, finish};
+use crate::scheduler::{FollowUp, Need, Work};
 use crate::status::{Live, TaskStatus};
+use crate::uploads::Uploads;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -28,7 +29,7 @@ use weir_operators::clock::Clock;
 use weir_operators::collect::{Collect, TimeSource};
 use weir_operators::{Outbox, Rules};
 use weir_proto::{Batch, Minute, Producer};
-use weir_state::{CheckpointDir, Commit, Durability, Store, TaskMeta};
+use weir_state::{CheckpointDir, Commit, Durability, Store, TaskMeta, Unfinished};
 
 /// Bytes to be read that mean that the job has fallen behind.
 const BEHIND: u64 = SLICE / 2;
@@ -68,6 +69,8 @@ pub struct CollectOptions {
     pub clock: SourceClock,
     /// What ingest has accepted.
     pub spool: Option<Arc<Spool>>,
+    /// Where its checkpoints go to beside the job, if anywhere.
+    pub uploads: Option<Arc<Uploads>>,
 }
 
 /// Shared with the job.
@@ -406,6 +409,16 @@ impl CollectTask {
         Ok(())
     }
 
+    /// What is left to do of a checkpoint, which the store is not needed for.
+    fn checkpoint(&self, unfinished: Option<Unfinished>) -> FollowUp {
+        let (uploads, task, minute) = (self.options.uploads.clone(), self.meta.task, self.meta.last_tick);
+        Some(Box::new(move || {
+            unfinished.map_or(Ok(()), Unfinished::finish)?;
+            uploads.iter().for_each(|uploads| uploads.offer(task, minute));
+            Ok(())
+        }))
+    }
+
     /// Records that wait in the flow.
     fn backlog(&self) -> u64 {
         self.flow.backlog()
@@ -461,7 +474,7 @@ impl Work for CollectTask {
             Need::Checkpoint => {
                 self.checkpoint_due = false;
                 self.status.checkpointed(self.meta.last_tick);
-                return Ok(finish(self.checkpoints.begin(&self.store, &self.meta)?));
+                return Ok(self.checkpoint(self.checkpoints.begin(&self.store, &self.meta)?));
             }
             Need::Turn(_) => match self.next_plan()? {
                 Some(plan) => {

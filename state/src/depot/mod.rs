@@ -115,6 +115,17 @@ impl Depot {
         Ok(minutes)
     }
 
+    /// The tasks of a generation that have had a checkpoint here, in order.
+    pub fn tasks(&self, generation: u32) -> Result<Vec<Producer>, DepotError> {
+        let prefix = names::manifests_in(generation);
+        let listed = self.handle.block_on(self.store.list_with_delimiter(Some(&prefix)));
+        let listed = listed.map_err(self.failed("list", &prefix))?;
+        let own = listed.common_prefixes.iter().filter_map(names::parse_task);
+        let mut tasks: Vec<Producer> = own.collect();
+        tasks.sort_unstable();
+        Ok(tasks)
+    }
+
     /// The URL of an object, for messages.
     fn url_of(&self, name: &Path) -> String {
         format!("{}/{name}", self.url)

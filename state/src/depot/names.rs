@@ -8,9 +8,31 @@ pub(super) const MANIFESTS: &str = "manifests";
 pub(super) const LEAVING: &str = "leaving";
 pub(super) const FILES: &str = "files";
 
+/// Where the manifests of a generation stand.
+pub(super) fn manifests_in(generation: u32) -> Path {
+    Path::from(format!("{MANIFESTS}/{generation}"))
+}
+
 /// Where the manifests of a task stand.
 pub(super) fn manifests_of(task: Producer) -> Path {
     Path::from(format!("{MANIFESTS}/{}/{}-{}", task.generation, task.stage, task.partition))
+}
+
+/// The task whose manifests stand there, if the name is one of ours.
+pub(super) fn parse_task(name: &Path) -> Option<Producer> {
+    let parts: Vec<&str> = name.as_ref().split('/').collect();
+    let [MANIFESTS, generation, task] = parts[..] else { return None };
+    let task = producer(generation, task)?;
+    (manifests_of(task) == *name).then_some(task)
+}
+
+fn producer(generation: &str, task: &str) -> Option<Producer> {
+    let (stage, partition) = task.rsplit_once('-')?;
+    Some(Producer {
+        stage: StageId::from_name(stage)?,
+        partition: partition.parse().ok()?,
+        generation: generation.parse().ok()?,
+    })
 }
 
 /// Of a checkpoint. As many digits as the latest minute has, so that they sort by time.
@@ -32,12 +54,7 @@ fn below(root: &str, task: Producer, minute: Minute) -> Path {
 pub(super) fn parse(name: &Path) -> Option<(Producer, Minute)> {
     let parts: Vec<&str> = name.as_ref().split('/').collect();
     let [root, generation, task, minute] = parts[..] else { return None };
-    let (stage, partition) = task.rsplit_once('-')?;
-    let task = Producer {
-        stage: StageId::from_name(stage)?,
-        partition: partition.parse().ok()?,
-        generation: generation.parse().ok()?,
-    };
+    let task = producer(generation, task)?;
     let minute = Minute(minute.strip_suffix(".json")?.parse().ok()?);
     (below(root, task, minute) == *name).then_some((task, minute))
 }
@@ -68,6 +85,8 @@ mod tests {
         {
             assert_eq!(parse(&Path::from(foreign)), None);
         }
+        assert_eq!(parse_task(&manifests_of(task)), Some(task));
+        assert_eq!(parse_task(&Path::from("manifests/3/anti-fraud-07")), None);
         let hash = blake3::hash(b"content");
         assert_eq!(parse_file(&file(hash)), Some(hash));
     }

@@ -232,6 +232,7 @@ impl World {
         let options = CollectOptions {
             task: source(StageId::Collect, 1),
             spool: None,
+            uploads: None,
             files: vec![FileSpec(self.input_dir())],
             finite: false,
             event_time: false,

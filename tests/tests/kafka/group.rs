@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use weir_tests::{
-    Input, LongRun, Rng, Scratch, Taps, Traffic, Weir, assert_same_where_certain, assert_sound, count,
-    metric, weir,
+    Input, LongRun, Rng, Scratch, Taps, Traffic, Weir, ask_json, assert_same_where_certain, assert_sound,
+    count, cuts, metric, weir,
 };
 
-use super::{Kafka, SHARES, embedded};
+use super::{Kafka, SHARES, assert_audited, embedded};
 
 const WORKERS: usize = 3;
 /// After how long of silence a worker loses its partitions, and how long it takes others to get on.
@@ -87,7 +87,7 @@ impl Group {
     }
 
     /// Writes all shares, with something done meanwhile, until all is billed.
-    fn run(&mut self, mut meanwhile: impl FnMut(&mut [LongRun])) {
+    fn bill(&mut self, mut meanwhile: impl FnMut(&mut [LongRun])) {
         for share in 0..SHARES {
             let writer = self.traffic.feed.write(share);
             meanwhile(&mut self.workers);
@@ -99,10 +99,46 @@ impl Group {
             let of = |topic| count(topic, self.workers[0].data_dir()).unwrap_or(0);
             of("charges") + of("dropped") >= lines
         });
-        self.workers.iter_mut().for_each(|worker| _ = worker.stop("TERM"));
     }
 
-    fn results(&self) -> (Input, Taps) {
+    /// Whom it does not matter: each worker answers for all of them, as of the newest minute that all have uploaded.
+    fn assert_all_answer(&self) {
+        let [first, last] = [0, WORKERS - 1].map(|worker| self.workers[worker].data_dir());
+        let all_of = |words: &[&str]| -> Value {
+            let mut answers = [Value::Null, Value::Null];
+            wait_until(&format!("the same answer to {words:?}"), || {
+                answers = [first, last].map(|worker| ask_json(worker, words));
+                answers[0] == answers[1]
+            });
+            let [answer, _] = answers;
+            answer
+        };
+        let of_stage = |stage| all_of(&["offsets", "--stage", stage]).as_array().unwrap().len();
+        assert_eq!((of_stage("deduct"), of_stage("collect")), (16, WORKERS));
+        let accounts = self.traffic.accounts.lines().count() - 1;
+        let report = all_of(&["report"]);
+        assert!(report["charged"].as_u64() > Some(0), "{report}");
+        assert_eq!(report["accounts"], accounts, "{report}");
+        assert_eq!(all_of(&["account", "list"]).as_array().unwrap().len(), accounts);
+        let audit = all_of(&["audit"]);
+        assert_eq!(audit["ok"], true, "{audit}");
+        let to = audit["to"].as_str().unwrap();
+        let minutes = cuts(last);
+        let from = minutes.iter().rev().filter(|minute| minute.as_str() < to).nth(2).unwrap();
+        let cut = all_of(&["checkpoints", "show", from]);
+        assert_eq!(cut["tasks"].as_array().unwrap().len(), 4 * 16 + WORKERS, "{cut}");
+        assert_eq!(all_of(&["audit", "--from", from, "--to", to])["ok"], true);
+        assert_eq!(ask_json::<Value>(last, &["replay", "--from", from, "--to", to])["result"], "identical");
+        // A line that the first worker has taken in.
+        let line: Value = serde_json::from_str(&self.traffic.lines[0]).unwrap();
+        let story = all_of(&["explain", line["guid"].as_str().unwrap()]);
+        let steps = story["copies"][0]["lives"][0]["steps"].as_array().unwrap();
+        let decision = steps.last().unwrap()["decision"].as_str().unwrap();
+        assert!(["charged", "refused", "dropped"].contains(&decision), "{story}");
+    }
+
+    fn results(&mut self) -> (Input, Taps) {
+        self.workers.iter_mut().for_each(|worker| _ = worker.stop("TERM"));
         (Input::of(&self.traffic.lines, &self.traffic.accounts), Taps::read(self.workers[0].data_dir()))
     }
 }
@@ -122,7 +158,8 @@ fn three_workers_bill_what_one_job_bills() {
     let expected = embedded();
     let mut group = Group::begin(&kafka);
     group.assert_status();
-    group.run(|_| {});
+    group.bill(|_| {});
+    group.assert_all_answer();
     let (input, taps) = group.results();
     assert_sound(&input, &taps);
     assert_same_where_certain(&input, &expected, &taps);
@@ -135,7 +172,7 @@ fn workers_that_die_and_stand_still_lose_and_double_nothing() {
     let mut group = Group::begin(&kafka);
     let mut rng = Rng::new(23);
     let mut nth = 0;
-    group.run(|workers| {
+    group.bill(|workers| {
         for _ in 0..TROUBLES {
             let worker = &mut workers[rng.bits() as usize % WORKERS];
             std::thread::sleep(Duration::from_millis(400).mul_f64(rng.share()));
@@ -155,6 +192,7 @@ fn workers_that_die_and_stand_still_lose_and_double_nothing() {
         }
     });
     assert!(nth >= 20);
+    assert_audited(group.workers[0].data_dir());
     let (input, taps) = group.results();
     assert_sound(&input, &taps);
     assert_same_where_certain(&input, &expected, &taps);
