@@ -75,6 +75,7 @@ fn status_of_error(error: JobError) -> Status {
         JobError::Refused(text) => Status::failed_precondition(text),
         JobError::Invalid(text) => Status::invalid_argument(text),
         JobError::Unanswered { .. } => Status::unavailable(error.to_string()),
+        away if away.is_away() => Status::unavailable(away.to_string()),
         JobError::NoCut { .. } => Status::not_found(error.to_string()),
         JobError::State(weir_state::StateError::Damaged { .. }) => Status::data_loss(error.to_string()),
         other => Status::internal(other.to_string()),
@@ -329,7 +330,21 @@ fn status(job: &Job) -> StatusResponse {
         partitions: partitions.collect(),
         ingest: None,
         workers: workers.collect(),
+        takeovers: takeovers(job),
     }
+}
+
+fn takeovers(job: &Job) -> Vec<rpc::Takeover> {
+    let worker = job.dir().worker().unwrap_or_default().into();
+    let all = job.takeovers().list().into_iter();
+    all.map(|t| rpc::Takeover {
+        worker,
+        partitions: t.partitions,
+        at_ms: t.at_ms,
+        behind: t.behind,
+        took_ms: t.took.as_millis() as u64,
+    })
+    .collect()
 }
 
 #[cfg(test)]

@@ -135,7 +135,8 @@ impl Fleet {
     pub fn give_up(&self, scheduler: &Scheduler, partition: u32) -> Result<(), JobError> {
         self.held().iter_mut().for_each(|held| _ = held.remove(&partition));
         let folds = |task: Producer| FLOW.iter().any(|stage| stage.id == task.stage);
-        self.remove(scheduler, |task| folds(task) && u32::from(task.partition) == partition)?;
+        let goes = |task: Producer| folds(task) && u32::from(task.partition) == partition;
+        self.remove(scheduler, goes)?;
         self.set_live();
         Ok(())
     }
@@ -274,7 +275,9 @@ impl Fleet {
         for task in scheduler.remove(&which) {
             task.store().flush()?;
         }
-        self.statuses().retain(|s| !which(s.task));
+        let mut statuses = self.statuses();
+        statuses.iter().filter(|s| which(s.task)).for_each(|s| crate::metrics::gave_up(s.task));
+        statuses.retain(|s| !which(s.task));
         Ok(())
     }
 

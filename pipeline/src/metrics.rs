@@ -10,7 +10,7 @@ use crate::switches::Switches;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use std::time::Duration;
-use weir_proto::{DropReason, Outcome, RefuseReason, StageId};
+use weir_proto::{DropReason, Outcome, Producer, RefuseReason, StageId};
 
 const IN: &str = "weir_records_in_total";
 const OUT: &str = "weir_records_out_total";
@@ -152,6 +152,13 @@ pub(crate) fn took_over(partitions: usize, held: usize, took: Duration) {
     holds(held);
     counter!(TAKEOVERS).increment(partitions as u64);
     histogram!(TAKEOVER).record(took.as_secs_f64());
+}
+
+/// A task is another worker's: what stands here of it would be taken for how it is now.
+pub(crate) fn gave_up(task: Producer) {
+    let labels = [("stage", task.stage.name().to_owned()), ("partition", task.partition.to_string())];
+    [LAG, PAUSE].into_iter().for_each(|name| gauge!(name, &labels).set(0.0));
+    [TICK, MINIMAL_OFFSET].into_iter().for_each(|name| gauge!(name, &labels).set(f64::NAN));
 }
 
 /// A worker has so many partitions.

@@ -21,6 +21,7 @@ pub(super) fn add_others(runtime: &Runtime, status: &mut StatusResponse) {
                 // While a partition moves two of them may have it.
                 let new: Vec<_> = other.tasks.into_iter().filter(|task| !is_known(status, task)).collect();
                 status.tasks.extend(new);
+                status.takeovers.extend(other.takeovers);
             }
             Err(_) => eprintln!(
                 "worker {} does not answer at {}: its tasks are left out",
@@ -28,6 +29,7 @@ pub(super) fn add_others(runtime: &Runtime, status: &mut StatusResponse) {
             ),
         }
     }
+    status.takeovers.sort_by_key(|takeover| takeover.at_ms);
     if !status.workers.is_empty() {
         status.tasks.sort_by_key(|task| (task.generation, order(task), task.partition));
     }

@@ -70,7 +70,7 @@ fn matching(args: &RefundArgs, dir: &DataDir, filter: &Filter) -> Result<Vec<Cha
     let partition = partition::by_advertiser(args.advertiser, dir.partitions());
     let place = (args.from.unwrap_or(From::Start), args.until.unwrap_or(Until::End));
     let mut found = Vec::new();
-    for part in published_parts(&registry, &log, partition).iter().rev().filter(|part| part.from < part.to) {
+    for part in published_parts(&registry, &log, partition)?.iter().rev().filter(|part| part.from < part.to) {
         let reader = TopicReader::open(&dir.topics(), part.topic)?;
         let mut cursor = Cursor::new(&reader, partition, (place.0, Some(place.1)), None)?;
         let visit = |record: Found<'_>| look(args, part, filter, &record, &mut found);

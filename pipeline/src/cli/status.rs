@@ -1,11 +1,14 @@
 //! `weir status`: asks a running job where it stands.
 
 use super::access::connect;
-use super::output::{grouped, line};
+use super::output::{grouped, line, time};
 use super::session::{runtime, said};
 use super::{Failure, peers};
 use clap::Args;
 use weir_proto::rpc::{IngestStatus, StatusRequest, StatusResponse};
+
+/// So many takeovers are shown.
+const TAKEOVERS: usize = 10;
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  weir status --control http://127.0.0.1:9465 --json")]
@@ -47,6 +50,17 @@ pub(super) fn status(args: &StatusArgs) -> Result<(), Failure> {
             worker.worker,
             worker.address,
             if partitions.is_empty() { "none".to_owned() } else { partitions.join(" ") }
+        ))?;
+    }
+    for takeover in status.takeovers.iter().rev().take(TAKEOVERS).rev() {
+        let partitions: Vec<_> = takeover.partitions.iter().map(u32::to_string).collect();
+        line(&format!(
+            "{}  worker {} took over partitions {} in {:.1} s, {} records behind",
+            time(takeover.at_ms),
+            takeover.worker,
+            partitions.join(" "),
+            takeover.took_ms as f64 / 1e3,
+            grouped(takeover.behind)
         ))?;
     }
     status.ingest.iter().try_for_each(ingest)
@@ -110,8 +124,13 @@ fn json(status: &StatusResponse) -> serde_json::Value {
             "retry": { "level": i.retry_level, "unfinished_records": i.retry_unfinished },
         })
     });
+    let takeovers = status.takeovers.iter().map(|t| {
+        serde_json::json!({
+            "worker": t.worker, "partitions": t.partitions, "at_ms": t.at_ms, "behind": t.behind, "took_ms": t.took_ms,
+        })
+    });
     serde_json::json!({
         "tasks": tasks.collect::<Vec<_>>(), "partitions": partitions.collect::<Vec<_>>(), "ingest": ingest,
-        "workers": workers.collect::<Vec<_>>()
+        "workers": workers.collect::<Vec<_>>(), "takeovers": takeovers.collect::<Vec<_>>()
     })
 }

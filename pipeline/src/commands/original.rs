@@ -76,7 +76,7 @@ impl Originals {
         for generation in self.registry.ancestors(self.registry.published()) {
             self.log.add(Topic::Charges.of(self.registry.runs(generation, StageId::Deduct)))?;
         }
-        let parts = published_parts(&self.registry, &*self.log, partition);
+        let parts = published_parts(&self.registry, &*self.log, partition)?;
         if let Some(id) = hint.filter(|id| id.partition == partition && parts.iter().any(|p| p.holds(id)))
             && let Some(message) = message_at(&self.log, &id)?
             && let record = Record::decode(&message.bytes)?

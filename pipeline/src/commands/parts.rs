@@ -1,7 +1,7 @@
 //! The charges that count: those of the published line.
 
 use crate::generations::Registry;
-use crate::log::Log;
+use crate::log::{Log, LogError};
 use weir_proto::{EntryKind, MessageId, StageId, TaskId, Topic, TopicId};
 use weir_state::Manifest;
 
@@ -18,16 +18,16 @@ pub struct Part {
 
 /// The charges of a partition that count: those of the newest generation first, of each one before up to
 /// the cut at which it was left.
-pub fn published_parts(registry: &Registry, log: &dyn Log, partition: u32) -> Vec<Part> {
+pub fn published_parts(registry: &Registry, log: &dyn Log, partition: u32) -> Result<Vec<Part>, LogError> {
     let task = TaskId { stage: StageId::Deduct, partition: partition as u16 };
     let mut id = registry.ends_generation(registry.published(), StageId::Deduct);
     let (mut parts, mut until) = (Vec::new(), u64::MAX);
     loop {
         let topic = Topic::Charges.of(id);
-        let (start, end) = (log.start(topic, partition), log.high_watermark(topic, partition));
+        let (start, end) = (log.start(topic, partition), log.find_end(topic, partition)?);
         parts.push(Part { topic, from: start, to: end.min(until).max(start) });
         let cut = registry.cut(id);
-        let Some(before) = cut.of(task).filter(|_| id > 1) else { return parts };
+        let Some(before) = cut.of(task).filter(|_| id > 1) else { return Ok(parts) };
         (id, until) = (before.task.generation, before.mark(Topic::Charges, partition).offset);
     }
 }

@@ -11,11 +11,17 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long the group waits for a worker to close its tasks. What it does then is harmless, and late.
 const CLOSING: Duration = Duration::from_secs(20);
 
+/// How long to wait before what could not be opened is tried again: at first, and at most.
+const BACKOFF: Duration = Duration::from_secs(1);
+const BACKOFF_MOST: Duration = Duration::from_secs(30);
+
 #[derive(Default)]
 struct State {
     wanted: BTreeSet<u32>,
     /// Also while they are being opened or closed.
     held: BTreeSet<u32>,
+    /// Nothing is opened before.
+    not_before: Option<Instant>,
     stopped: bool,
 }
 
@@ -37,13 +43,14 @@ impl Crew {
         self.state().held.clone()
     }
 
-    /// Opens and closes until it is stopped, or something fails.
+    /// Opens and closes until it is stopped, or something fails. What cannot be opened since something is away, or is
+    /// not there yet, is tried again: the partitions that there are go on meanwhile.
     pub fn work(
         &self,
         open: impl Fn(&[u32]) -> Result<(), JobError>,
         close: impl Fn(u32) -> Result<(), JobError>,
     ) -> Result<(), JobError> {
-        let mut state = self.state();
+        let (mut state, mut backoff) = (self.state(), BACKOFF);
         while !state.stopped {
             if let Some(partition) = state.held.difference(&state.wanted).next().copied() {
                 drop(state);
@@ -54,14 +61,25 @@ impl Crew {
                 continue;
             }
             let new: Vec<u32> = state.wanted.difference(&state.held).copied().collect();
-            if new.is_empty() {
+            if new.is_empty() || state.not_before.is_some_and(|at| Instant::now() < at) {
                 state = self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
                 continue;
             }
             state.held.extend(&new);
             drop(state);
-            open(&new)?;
+            let opened = open(&new);
             state = self.state();
+            match opened {
+                Ok(()) => backoff = BACKOFF,
+                Err(error) if error.is_away() => {
+                    tracing::warn!("partitions {new:?} cannot be taken over yet: {error}");
+                    new.iter().for_each(|partition| _ = state.held.remove(partition));
+                    state.not_before = Some(Instant::now() + backoff);
+                    backoff = BACKOFF_MOST.min(2 * backoff);
+                    self.changed.notify_all();
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -96,6 +114,7 @@ impl Hands for Crew {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::LogError;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[test]
@@ -132,6 +151,25 @@ mod tests {
             crew.stop();
             working.join().unwrap().unwrap();
         });
+    }
+
+    #[test]
+    fn what_is_away_is_tried_again() {
+        let (crew, tries) = (Crew::default(), AtomicU32::new(0));
+        crew.take(&[4, 5]);
+        let worked = crew.work(
+            |partitions| {
+                assert_eq!(partitions, [4, 5]);
+                if tries.fetch_add(1, Ordering::Relaxed) == 0 {
+                    return Err(LogError::Away { what: "read", topic: None }.into());
+                }
+                crew.stop();
+                Ok(())
+            },
+            |_| Ok(()),
+        );
+        worked.unwrap();
+        assert_eq!((tries.into_inner(), crew.held()), (2, BTreeSet::from([4, 5])));
     }
 
     #[test]

@@ -6,9 +6,11 @@
 
 mod crew;
 mod gather;
+mod takeovers;
 
 pub use crew::Crew;
 pub use gather::{Gatherer, Whole};
+pub use takeovers::{Takeover, Takeovers};
 
 use crate::log::LogError;
 use std::time::Duration;

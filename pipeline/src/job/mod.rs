@@ -16,7 +16,7 @@ use crate::error::JobError;
 use crate::fleet::Fleet;
 use crate::flow::FLOW;
 use crate::generations::{Entry, Generation, Promotion, Registry, check_settled};
-use crate::group::{Crew, Gatherer, Membership, Whole};
+use crate::group::{Crew, Gatherer, Membership, Takeovers, Whole};
 use crate::ingest::{Spool, SpoolOptions};
 use crate::ledger::Ledger;
 use crate::log::{Follow, LiveLog, LogChoice};
@@ -131,6 +131,7 @@ pub struct Job {
     group: Option<(Membership, Arc<Crew>)>,
     uploads: Option<Arc<Uploads>>,
     gatherer: Option<Gatherer>,
+    takeovers: Takeovers,
     _attached: Attached,
     _lock: DataDirLock,
 }
@@ -272,6 +273,7 @@ impl Job {
             group: options.group.map(|membership| (membership, Arc::default())),
             uploads,
             gatherer,
+            takeovers: Takeovers::default(),
             _attached: attached,
             _lock: lock,
         })
@@ -348,6 +350,11 @@ impl Job {
     pub fn gather(&self, others: &[Minute]) -> Result<Whole, JobError> {
         let alone = || JobError::Refused("the job is in no group: all of its state is its own".to_owned());
         self.gatherer.as_ref().ok_or_else(alone)?.gather(others)
+    }
+
+    /// What it has taken over of a group.
+    pub fn takeovers(&self) -> &Takeovers {
+        &self.takeovers
     }
 
     /// To stop the job from elsewhere.

@@ -13,6 +13,8 @@ use weir_proto::TopicId;
 
 /// How often it is looked whether the outputs of the last turns are durable when the job stops.
 const SETTLING: Duration = Duration::from_millis(1);
+/// How long that is waited for.
+const SETTLED: Duration = Duration::from_secs(20);
 /// How often it is looked whether a promotion can go on.
 const CONDUCT: Duration = Duration::from_millis(20);
 /// Threads that bring checkpoints to object storage.
@@ -125,11 +127,19 @@ impl Job {
         }
     }
 
-    /// Commits the last turns once their outputs are durable: post-process may have booked those of deduct already.
+    /// Commits the last turns once their outputs are durable: post-process may have booked those of deduct already. A log
+    /// that is away is not waited for too long: the next start makes the same again, as after a kill.
     fn settle(&self) -> Result<(), JobError> {
+        let begun = Instant::now();
         while !self.scheduler.settle()? {
             if let Some(error) = self.log.failure() {
                 return Err(error.into());
+            }
+            if begun.elapsed() > SETTLED {
+                tracing::warn!(
+                    "the log has not taken the last records in {SETTLED:?}: the next start makes them again"
+                );
+                break;
             }
             std::thread::sleep(SETTLING);
         }

@@ -2,7 +2,8 @@
 
 use super::Job;
 use crate::error::JobError;
-use crate::group::{Crew, Membership};
+use crate::group::{Crew, Membership, Takeover};
+use crate::source::collect::now_ms;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,16 +46,25 @@ impl Job {
 
     fn take(&self, partitions: &[u32]) -> Result<(), JobError> {
         let begun = Instant::now();
-        partitions.iter().try_for_each(|partition| self.log.follow(*partition, true))?;
-        let tasks = self.fleet.take(partitions)?;
+        let follow =
+            |follows| partitions.iter().try_for_each(|partition| self.log.follow(*partition, follows));
+        let opened = follow(true).map_err(JobError::from).and_then(|()| self.fleet.take(partitions));
+        if opened.is_err() {
+            // It may be tried again.
+            follow(false)?;
+        }
+        let tasks = opened?;
         let behind: u64 = tasks.iter().map(|task| task.status().lag()).sum();
         self.scheduler.add(tasks, false);
         self.fleet.set_live();
-        crate::metrics::took_over(partitions.len(), self.fleet.count_held(), begun.elapsed());
-        tracing::info!(
+        let took = begun.elapsed();
+        crate::metrics::took_over(partitions.len(), self.fleet.count_held(), took);
+        tracing::warn!(
             "partitions {partitions:?} are taken over after {:.1} s, {behind} records behind",
-            begun.elapsed().as_secs_f64()
+            took.as_secs_f64()
         );
+        let (at_ms, partitions) = (now_ms(), partitions.to_vec());
+        self.takeovers.add(Takeover { at_ms, partitions, behind, took });
         Ok(())
     }
 

@@ -262,16 +262,17 @@ impl LiveLog for KafkaLog {
     }
 
     fn follow(&self, partition: u32, follows: bool) -> Result<(), LogError> {
-        // Topics that are added meanwhile wait, and find what is followed then.
-        let topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        let mut followed = self.followed.write().unwrap_or_else(PoisonError::into_inner);
-        let changed = if follows { followed.insert(partition) } else { followed.remove(&partition) };
-        if !changed {
-            return Ok(());
-        }
-        for open in topics.iter().filter(|(id, _)| id.topic != Topic::Answers).map(|(_, open)| open) {
+        let topics: Vec<Arc<Open>> = {
+            // Topics that are added meanwhile wait, and find what is followed then.
+            let topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+            let mut followed = self.followed.write().unwrap_or_else(PoisonError::into_inner);
+            let changed = if follows { followed.insert(partition) } else { followed.remove(&partition) };
+            let own = topics.iter().filter(|(id, _)| changed && id.topic != Topic::Answers);
+            own.map(|(_, open)| open.clone()).collect()
+        };
+        for open in topics {
             if follows {
-                self.receive(open, partition)?;
+                self.receive(&open, partition)?;
             } else {
                 open.tails.write().unwrap_or_else(PoisonError::into_inner).remove(&partition);
                 self.tailer.leave(&open.name, partition)?;
