@@ -33,7 +33,6 @@ impl Admin {
     pub(super) fn ensure(&self, topic: &str) -> Result<(), LogError> {
         if self.found(topic)?.is_none() {
             self.create(topic)?;
-            self.wait_for(topic)?;
         }
         self.check(topic)
     }
@@ -69,22 +68,22 @@ impl Admin {
         }
     }
 
-    /// Until every broker that is asked knows it.
-    fn wait_for(&self, topic: &str) -> Result<(), LogError> {
+    /// What a broker says of a topic that there is. The one that is asked may not know it yet.
+    fn known<T>(&self, topic: &str, ask: impl Fn() -> Result<Option<T>, LogError>) -> Result<T, LogError> {
         let begun = Instant::now();
-        while self.found(topic)?.is_none_or(|partitions| partitions.len() < self.partitions as usize) {
-            if begun.elapsed() > PATIENCE {
-                return Err(LogError::Away { what: "make", topic: Some(topic.to_owned()) });
+        while begun.elapsed() < PATIENCE {
+            if let Some(known) = ask()? {
+                return Ok(known);
             }
             std::thread::sleep(LOOK);
         }
-        Ok(())
+        Err(LogError::Away { what: "look for", topic: Some(topic.to_owned()) })
     }
 
     /// Refuses a topic on which the log's promises do not hold.
     fn check(&self, topic: &str) -> Result<(), LogError> {
         let wrong = |problem: String| LogError::WrongTopic { topic: topic.to_owned(), problem };
-        let partitions = self.found(topic)?.unwrap_or_default();
+        let partitions = self.known(topic, || self.found(topic))?;
         let wanted = self.partitions as usize;
         if partitions.len() != wanted {
             return Err(wrong(format!(
@@ -102,7 +101,7 @@ impl Admin {
                  kafka-reassign-partitions, or lower `log.kafka.replication`"
             )));
         }
-        let entries = self.config(topic)?;
+        let entries = self.known(topic, || self.config(topic))?;
         let value = |name: &str| entries.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value);
         let least = value("min.insync.replicas").parse().unwrap_or(0);
         if least < self.options.min_insync {
@@ -129,13 +128,21 @@ impl Admin {
         Ok(())
     }
 
-    fn config(&self, topic: &str) -> Result<Vec<(String, String)>, LogError> {
+    /// The settings of a topic, if the broker knows it.
+    fn config(&self, topic: &str) -> Result<Option<Vec<(String, String)>>, LogError> {
         let failed = |e: KafkaError| LogError::kafka_topic("look at the settings of", topic, &e);
         let asked = [ResourceSpecifier::Topic(topic)];
         let found = done(self.client.describe_configs(&asked, &self.options())).map_err(failed)?;
         let found = found.into_iter().next().ok_or(KafkaError::Canceled).map_err(failed)?;
-        let resource = found.map_err(|code| failed(KafkaError::AdminOp(code)))?;
-        Ok(resource.entries.into_iter().map(|entry| (entry.name, entry.value.unwrap_or_default())).collect())
+        let resource = match found {
+            Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                return Ok(None);
+            }
+            other => other.map_err(|code| failed(KafkaError::AdminOp(code)))?,
+        };
+        let entries = resource.entries.into_iter();
+        let entries: Vec<_> = entries.map(|entry| (entry.name, entry.value.unwrap_or_default())).collect();
+        Ok(Some(entries).filter(|entries| !entries.is_empty()))
     }
 
     /// Deletes a topic, if it is there.

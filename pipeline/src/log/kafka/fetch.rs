@@ -20,6 +20,8 @@ const CHUNK: u64 = 16_384;
 /// How long brokers may be silent before whoever reads is told so.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
+/// How long it may take until every broker knows of a new topic.
+pub(super) const NEWS: Duration = Duration::from_secs(5);
 
 type Client = BaseConsumer<Reading>;
 
@@ -81,6 +83,7 @@ impl Fetcher {
                 }
                 // A new partition has no leader for a moment, nor has one whose broker has just gone.
                 Err(error) if error.is_away() && begun.elapsed() < PATIENCE => std::thread::sleep(POLL),
+                Err(LogError::WrongTopic { .. }) if begun.elapsed() < NEWS => std::thread::sleep(POLL),
                 Err(error) => return Err(error),
             }
         }

@@ -34,10 +34,14 @@ use crate::group::{Coordinator, Hands, Membership, Peer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 use weir_proto::{TaskId, Topic, TopicId};
 
 /// Bytes of a topic that are kept in memory for those who read along.
 const TAIL_BYTES: u64 = 24 << 20;
+
+/// How often it is looked whether a topic is there.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What is said of a topic that must be there.
 const GONE: &str = "is gone: it was deleted, or `log.kafka` names another cluster or prefix than before. Name the former \
@@ -98,11 +102,14 @@ impl KafkaLog {
 
     /// Refuses to go on without a topic that a job has begun with.
     pub fn must_have(&self, topic: TopicId) -> Result<(), LogError> {
-        let topic = name_of(&self.options, topic);
-        match self.fetcher.partitions(&topic)? {
-            0 => Err(LogError::WrongTopic { topic, problem: GONE.to_owned() }),
-            _ => Ok(()),
+        let (topic, begun) = (name_of(&self.options, topic), Instant::now());
+        while self.fetcher.partitions(&topic)? == 0 {
+            if begun.elapsed() > fetch::NEWS {
+                return Err(LogError::WrongTopic { topic, problem: GONE.to_owned() });
+            }
+            std::thread::sleep(LOOK);
         }
+        Ok(())
     }
 
     fn topic(&self, topic: TopicId) -> Result<Arc<Open>, LogError> {
