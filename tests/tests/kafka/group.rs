@@ -1,6 +1,7 @@
-//! Several workers share 16 partitions, and die, stand still and come back as they please.
+//! Several workers share the partitions of a job, and die, stand still and come back as they please.
 
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 use weir_tests::{
@@ -8,24 +9,24 @@ use weir_tests::{
     count, cuts, metric, weir,
 };
 
-use super::{Kafka, SHARES, assert_audited, embedded};
+use super::{Kafka, SHARES, assert_audited, billed, embedded, wait_until};
 
 const WORKERS: usize = 3;
-/// After how long of silence a worker loses its partitions, and how long it takes others to get on.
-const SESSION: Duration = Duration::from_secs(6);
-const PATIENCE: Duration = Duration::from_secs(120);
+const PARTITIONS: usize = 16;
+/// After how long of silence a worker loses its partitions.
+pub(super) const SESSION: Duration = Duration::from_secs(6);
 /// Kills and pauses in each share of the events.
 const TROUBLES: usize = 4;
 
 /// Workers of one group, and what they are fed.
-struct Group {
+pub(super) struct Group {
     workers: Vec<LongRun>,
     traffic: Traffic,
     _scratch: Scratch,
 }
 
 impl Group {
-    fn begin(kafka: &Kafka) -> Self {
+    pub(super) fn begin(kafka: &Kafka, workers: usize) -> Self {
         let scratch = Scratch::new(&kafka.prefix);
         let options =
             ["--events", "30000", "--rate", "50", "--users", "3000", "--advertisers", "60", "--seed", "7"];
@@ -34,9 +35,9 @@ impl Group {
         let (files, depot) = (traffic.feed.files(), scratch.path("depot"));
         std::fs::create_dir_all(&depot).unwrap();
         let worker = |number: usize| {
-            let own: Vec<_> = files.iter().skip(number).step_by(WORKERS).cloned().collect();
+            let own: Vec<_> = files.iter().skip(number).step_by(workers).cloned().collect();
             let job = LongRun::named(&scratch, &format!("worker-{number}-"), &own, &traffic.accounts);
-            job.set_partitions(16);
+            job.set_partitions(PARTITIONS as u32);
             if number > 0 {
                 job.without_accounts();
             }
@@ -48,7 +49,7 @@ impl Group {
             ));
             job
         };
-        let mut group = Group { workers: (0..WORKERS).map(worker).collect(), traffic, _scratch: scratch };
+        let mut group = Group { workers: (0..workers).map(worker).collect(), traffic, _scratch: scratch };
         for worker in &mut group.workers {
             worker.open_control();
             worker.start();
@@ -71,23 +72,24 @@ impl Group {
             let status: Value = serde_json::from_str(&done.stdout).unwrap();
             let tasks = status["tasks"].as_array().unwrap();
             let of = |stage: &str| tasks.iter().filter(|task| task["stage"] == stage).count();
-            assert_eq!((of("deduct"), of("collect")), (16, WORKERS), "{status}");
+            assert_eq!((of("deduct"), of("collect")), (PARTITIONS, self.workers.len()), "{status}");
             let workers = status["workers"].as_array().unwrap();
             let held: usize =
                 workers.iter().map(|worker| worker["partitions"].as_array().unwrap().len()).sum();
-            assert_eq!((workers.len(), held), (WORKERS, 16), "{status}");
+            assert_eq!((workers.len(), held), (self.workers.len(), PARTITIONS), "{status}");
         }
     }
 
-    /// Whether each worker has its part of the 16 partitions, and has opened it.
+    /// Whether each worker has its part of the partitions, and has opened it.
     fn all_is_shared(&self) -> bool {
         let of = |worker: &LongRun| metric(worker.metrics_port(), "weir_group_partitions").unwrap_or(0.0);
-        let held: Vec<f64> = self.workers.iter().map(of).collect();
-        held.iter().sum::<f64>() as usize == 16 && held.iter().all(|held| *held >= 5.0)
+        let held: Vec<usize> = self.workers.iter().map(|worker| of(worker) as usize).collect();
+        let least = PARTITIONS / self.workers.len();
+        held.iter().sum::<usize>() == PARTITIONS && held.iter().all(|held| *held >= least)
     }
 
     /// Writes all shares, with something done meanwhile, until all is billed.
-    fn bill(&mut self, mut meanwhile: impl FnMut(&mut [LongRun])) {
+    pub(super) fn bill(&mut self, mut meanwhile: impl FnMut(&mut [LongRun])) {
         for share in 0..SHARES {
             let writer = self.traffic.feed.write(share);
             meanwhile(&mut self.workers);
@@ -96,12 +98,11 @@ impl Group {
         let lines = self.traffic.lines.len();
         wait_until("all to be billed", || {
             self.workers.iter_mut().for_each(LongRun::assert_alive);
-            let of = |topic| count(topic, self.workers[0].data_dir()).unwrap_or(0);
-            of("charges") + of("dropped") >= lines
+            billed(self.data_dir()) >= lines
         });
     }
 
-    /// Whom it does not matter: each worker answers for all of them, as of the newest minute that all have uploaded.
+    /// Each worker answers for all of them, as of the newest minute that all have uploaded.
     fn assert_all_answer(&self) {
         let [first, last] = [0, WORKERS - 1].map(|worker| self.workers[worker].data_dir());
         let all_of = |words: &[&str]| -> Value {
@@ -114,7 +115,7 @@ impl Group {
             answer
         };
         let of_stage = |stage| all_of(&["offsets", "--stage", stage]).as_array().unwrap().len();
-        assert_eq!((of_stage("deduct"), of_stage("collect")), (16, WORKERS));
+        assert_eq!((of_stage("deduct"), of_stage("collect")), (PARTITIONS, WORKERS));
         let accounts = self.traffic.accounts.lines().count() - 1;
         let report = all_of(&["report"]);
         assert!(report["charged"].as_u64() > Some(0), "{report}");
@@ -126,7 +127,7 @@ impl Group {
         let minutes = cuts(last);
         let from = minutes.iter().rev().filter(|minute| minute.as_str() < to).nth(2).unwrap();
         let cut = all_of(&["checkpoints", "show", from]);
-        assert_eq!(cut["tasks"].as_array().unwrap().len(), 4 * 16 + WORKERS, "{cut}");
+        assert_eq!(cut["tasks"].as_array().unwrap().len(), 4 * PARTITIONS + WORKERS, "{cut}");
         assert_eq!(all_of(&["audit", "--from", from, "--to", to])["ok"], true);
         assert_eq!(ask_json::<Value>(last, &["replay", "--from", from, "--to", to])["result"], "identical");
         // A line that the first worker has taken in.
@@ -137,18 +138,18 @@ impl Group {
         assert!(["charged", "refused", "dropped"].contains(&decision), "{story}");
     }
 
-    fn results(&mut self) -> (Input, Taps) {
+    pub(super) fn stop(&mut self) {
         self.workers.iter_mut().for_each(|worker| _ = worker.stop("TERM"));
-        (Input::of(&self.traffic.lines, &self.traffic.accounts), Taps::read(self.workers[0].data_dir()))
     }
-}
 
-#[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
-        std::thread::sleep(Duration::from_millis(200));
+    /// The directory of a worker, by which all partitions are found.
+    pub(super) fn data_dir(&self) -> &Path {
+        self.workers[0].data_dir()
+    }
+
+    fn results(&mut self) -> (Input, Taps) {
+        self.stop();
+        (Input::of(&self.traffic.lines, &self.traffic.accounts), Taps::read(self.data_dir()))
     }
 }
 
@@ -156,7 +157,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 fn three_workers_bill_what_one_job_bills() {
     let Some(kafka) = Kafka::of("kafka-group") else { return };
     let expected = embedded();
-    let mut group = Group::begin(&kafka);
+    let mut group = Group::begin(&kafka, WORKERS);
     group.assert_status();
     group.bill(|_| {});
     group.assert_all_answer();
@@ -169,7 +170,7 @@ fn three_workers_bill_what_one_job_bills() {
 fn workers_that_die_and_stand_still_lose_and_double_nothing() {
     let Some(kafka) = Kafka::of("kafka-troubles") else { return };
     let expected = embedded();
-    let mut group = Group::begin(&kafka);
+    let mut group = Group::begin(&kafka, WORKERS);
     let mut rng = Rng::new(23);
     let mut nth = 0;
     group.bill(|workers| {
@@ -192,7 +193,7 @@ fn workers_that_die_and_stand_still_lose_and_double_nothing() {
         }
     });
     assert!(nth >= 20);
-    assert_audited(group.workers[0].data_dir());
+    assert_audited(group.data_dir());
     let (input, taps) = group.results();
     assert_sound(&input, &taps);
     assert_same_where_certain(&input, &expected, &taps);

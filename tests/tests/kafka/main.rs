@@ -2,12 +2,16 @@
 //! `KAFKA_DIR` (see `deploy/kafka.sh`). Without them each test says that it is skipped.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod cluster;
+mod consumer;
 mod group;
+mod nodes;
+mod spool;
 mod topics;
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use weir_tests::{
@@ -20,11 +24,15 @@ const SHARES: usize = 6;
 const AWAY: Duration = Duration::from_secs(4);
 /// How long a rewind may take.
 const LONG: Duration = Duration::from_secs(60);
+/// How long it may take brokers and workers to get on.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Topics of one test.
 struct Kafka {
     brokers: String,
     prefix: String,
+    /// On how many brokers each of them is.
+    replication: usize,
 }
 
 impl Kafka {
@@ -34,14 +42,17 @@ impl Kafka {
             eprintln!("skipped: {test}, since KAFKA_BROKERS names no brokers of Kafka");
             return None;
         };
-        Some(Kafka { brokers, prefix: format!("{test}-{}", std::process::id()) })
+        Some(Kafka { brokers, prefix: format!("{test}-{}", std::process::id()), replication: 1 })
     }
 
     /// What `[log]` is to say.
     fn section(&self) -> String {
+        let Self { brokers, prefix, replication } = self;
+        // More than half.
+        let min_insync = replication / 2 + 1;
         format!(
-            "\n[log]\nkind = \"kafka\"\n\n[log.kafka]\nbrokers = {:?}\nprefix = {:?}\nreplication = 1\nmin_insync = 1\n",
-            self.brokers, self.prefix
+            "\n[log]\nkind = \"kafka\"\n\n[log.kafka]\nbrokers = {brokers:?}\nprefix = {prefix:?}\n\
+             replication = {replication}\nmin_insync = {min_insync}\n"
         )
     }
 
@@ -73,7 +84,11 @@ struct Fed {
 
 impl Fed {
     fn begin(name: &str, log: &str, seed: u32) -> Self {
-        let scratch = Scratch::new(name);
+        Self::begin_in(Scratch::new(name), log, seed)
+    }
+
+    /// In a directory that the test holds already.
+    fn begin_in(scratch: Scratch, log: &str, seed: u32) -> Self {
         let (options, seed) = (
             ["--events", "30000", "--rate", "50", "--users", "3000", "--advertisers", "60"],
             seed.to_string(),
@@ -124,9 +139,7 @@ fn kills_of_the_job_lose_and_double_nothing() {
     let mut rng = Rng::new(11);
     let (input, taps) = fed.run(|job, _| {
         for _ in 0..2 {
-            std::thread::sleep(Duration::from_millis(1_500).mul_f64(rng.share()));
-            job.kill9();
-            job.start();
+            kill_at_random(job, &mut rng);
         }
     });
     assert_sound(&input, &taps);
@@ -184,6 +197,27 @@ fn a_rewind_changes_nothing() {
         (&Value::Bool(true), &fed.traffic.lines.len().into())
     );
     assert_eq!(count("adjustments", fed.job.data_dir()), Some(0));
+}
+
+/// Ends a job with `kill -9` within a moment, and starts it again.
+fn kill_at_random(job: &mut LongRun, rng: &mut Rng) {
+    std::thread::sleep(Duration::from_millis(1_500).mul_f64(rng.share()));
+    job.kill9();
+    job.start();
+}
+
+/// Lines of which it is decided what becomes of them.
+fn billed(dir: &Path) -> usize {
+    ["charges", "dropped"].into_iter().filter_map(|topic| count(topic, dir)).sum()
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 fn assert_audited(dir: &Path) {
