@@ -22,6 +22,8 @@ use weir_proto::{Minute, Producer, StageId};
 use weir_state::depot::Depot;
 use weir_state::{CheckpointDir, remove_all};
 
+/// A worker whose newest checkpoint of what it takes in is so many minutes older than those of the others is away.
+const AWAY: u32 = 2;
 /// How long something gathered is kept.
 const KEPT: Duration = Duration::from_secs(60 * 60);
 
@@ -59,9 +61,9 @@ impl Gatherer {
         let folding =
             FLOW.iter().flat_map(|stage| self.dir.tasks_of(stage.id)).map(|task| task.in_generation(1));
         let folding: Vec<Producer> = folding.collect();
-        let complete = self.complete(&folding)?;
+        let (mut complete, sources) = (self.complete(&folding)?, self.sources()?);
+        complete.retain(|minute| sources.iter().all(|(_, taken)| has_come_to(taken, *minute)));
         let newest = *complete.last().ok_or_else(|| JobError::Refused(NOTHING_YET.to_owned()))?;
-        let sources = self.sources()?;
         let tasks_at = |minute: Minute| tasks_at(minute, &folding, &sources);
         let checkpoints = CheckpointDir::new(self.dir.group().join("checkpoints"));
         let path = self.dir.group().join(newest.0.to_string());
@@ -128,6 +130,11 @@ impl Gatherer {
         }
         Ok(())
     }
+}
+
+/// Whether the checkpoints of what a worker takes in are there up to a minute, or none are to be waited for.
+fn has_come_to(taken: &[Minute], minute: Minute) -> bool {
+    taken.last().is_none_or(|newest| *newest >= minute || *newest < minute.minus(AWAY))
 }
 
 /// The checkpoints that stand for a minute. Of what workers take in from outside it is the newest up to then: one that is
