@@ -36,7 +36,8 @@ pub(super) struct AuditArgs {
 }
 
 pub(super) fn audit(args: &AuditArgs) -> Result<(), Failure> {
-    let minutes: Vec<&str> = args.from.iter().chain(&args.to).map(String::as_str).collect();
+    let from = args.from.as_deref().unwrap_or(whole::START);
+    let minutes: Vec<&str> = [from].into_iter().chain(args.to.as_deref()).collect();
     let dir = whole::with_minutes(&args.data_dir, &minutes)?;
     let registry = Registry::open(&dir)?;
     let (from, to) = {

@@ -13,6 +13,7 @@ use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::fleet::in_parallel;
 use crate::flow::FLOW;
+use crate::generations::Cut;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -54,13 +55,27 @@ impl Gatherer {
         Gatherer { dir, depot, one_at_a_time: Mutex::default() }
     }
 
+    /// The oldest cut that is kept: nobody needs what was read before it. Of tasks that fold only.
+    pub fn oldest(&self) -> Result<Option<Cut>, JobError> {
+        let folding = self.folding();
+        let Some(oldest) = self.complete(&folding)?.first().copied() else { return Ok(None) };
+        let manifests = in_parallel(&folding, |task| Ok(self.depot.manifest(*task, oldest)?))?;
+        // One may have left meanwhile.
+        let manifests: Option<Vec<_>> = manifests.into_iter().collect();
+        Ok(manifests.map(Cut::new))
+    }
+
+    /// Groups have one generation, the first.
+    fn folding(&self) -> Vec<Producer> {
+        let tasks = FLOW.iter().flat_map(|stage| self.dir.tasks_of(stage.id));
+        tasks.map(|task| task.in_generation(1)).collect()
+    }
+
     /// Gathers what there is of the newest minute, and the checkpoints of other minutes, each its own or those of the next
-    /// tick if it was missed. Groups have one generation, the first.
+    /// tick if it was missed.
     pub fn gather(&self, others: &[Minute]) -> Result<Whole, JobError> {
         let _alone = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-        let folding =
-            FLOW.iter().flat_map(|stage| self.dir.tasks_of(stage.id)).map(|task| task.in_generation(1));
-        let folding: Vec<Producer> = folding.collect();
+        let folding = self.folding();
         let (mut complete, sources) = (self.complete(&folding)?, self.sources()?);
         complete.retain(|minute| sources.iter().all(|(_, taken)| has_come_to(taken, *minute)));
         let newest = *complete.last().ok_or_else(|| JobError::Refused(NOTHING_YET.to_owned()))?;
@@ -72,7 +87,8 @@ impl Gatherer {
             self.forget(&checkpoints)?;
         }
         let others = others.iter().filter_map(|other| whole.complete.range(*other..).next().copied());
-        let wanted: Vec<_> = others.chain([newest]).flat_map(tasks_at).collect();
+        let minutes: BTreeSet<Minute> = others.chain([newest]).collect();
+        let wanted: Vec<_> = minutes.into_iter().flat_map(tasks_at).collect();
         in_parallel(&wanted, |(task, minute)| Ok(self.depot.fetch(*task, *minute, &checkpoints)?))?;
         if !whole.path.exists() {
             self.make(&whole, &tasks_at(newest), &checkpoints)?;
@@ -156,4 +172,103 @@ fn minute_of(path: &Path) -> Option<Minute> {
 fn age(path: &Path) -> Duration {
     let modified = fs::metadata(path).and_then(|meta| meta.modified());
     modified.ok().and_then(|at| SystemTime::now().duration_since(at).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_state::{Commit, Durability, Shared, Store, TaskMeta};
+
+    const PARTITIONS: u32 = 2;
+
+    /// A worker's directory, and the checkpoints of two workers in object storage.
+    struct Group {
+        folder: tempfile::TempDir,
+        depot: Arc<Depot>,
+        gatherer: Gatherer,
+        _lock: crate::data_dir::DataDirLock,
+    }
+
+    impl Group {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let (dir, lock) =
+                DataDir::lock(&folder.path().join("worker-1"), PARTITIONS, None, Some(1)).unwrap();
+            fs::write(dir.control_log(), "").unwrap();
+            fs::create_dir(dir.rules()).unwrap();
+            let depot = Arc::new(Depot::open("memory:///", &Default::default()).unwrap());
+            let gatherer = Gatherer::new(dir, depot.clone());
+            Group { folder, depot, gatherer, _lock: lock }
+        }
+
+        /// Brings the checkpoint of a task at a minute there.
+        fn put(&self, task: Producer, minute: u32) {
+            let path = self.folder.path().join(format!("stores/{task}-{minute}"));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let store = Store::open(&path, &Shared::new(1 << 20)).unwrap();
+            let mut meta = TaskMeta::new(task, &[], PARTITIONS as usize, 7);
+            meta.ticked(Minute(minute));
+            meta.position = u64::from(minute);
+            let mut commit = Commit::new(1);
+            commit.put_meta(&meta);
+            store.commit(commit, Durability::Process).unwrap();
+            let taken = CheckpointDir::new(self.folder.path().join("taken"));
+            taken.take(&store, &meta).unwrap();
+            self.depot.put(&taken, task, Minute(minute)).unwrap();
+        }
+
+        fn put_all_folding(&self, minute: u32) {
+            self.gatherer.folding().into_iter().for_each(|task| self.put(task, minute));
+        }
+    }
+
+    fn collect(worker: u16) -> Producer {
+        Producer { stage: StageId::Collect, partition: worker, generation: 1 }
+    }
+
+    #[test]
+    fn the_newest_minute_that_all_have_is_gathered() {
+        let group = Group::new();
+        let nothing = group.gatherer.gather(&[]).unwrap_err().to_string();
+        assert_eq!(nothing, NOTHING_YET);
+        [100, 101, 102].into_iter().for_each(|minute| group.put_all_folding(minute));
+        group.put(group.gatherer.folding()[0], 103);
+        [(0, 100), (0, 101), (0, 102), (1, 101)].into_iter().for_each(|(w, m)| group.put(collect(w), m));
+        // The checkpoint of what worker 1 takes in is on its way still.
+        let whole = group.gatherer.gather(&[Minute(99)]).unwrap();
+        let complete = BTreeSet::from([Minute(100), Minute(101)]);
+        assert_eq!((whole.minute, &whole.complete), (Minute(101), &complete));
+        let dir = DataDir::open(&whole.path).unwrap();
+        assert_eq!((dir.worker(), dir.is_whole()), (None, true));
+        assert_eq!(dir.tasks_of(StageId::Collect), [collect(0).task(), collect(1).task()]);
+        let meta = |task: Producer| {
+            Store::open_read_only(&dir.store(task), &Shared::new(1 << 20)).unwrap().meta().unwrap().unwrap()
+        };
+        for task in group.gatherer.folding().into_iter().chain([collect(0), collect(1)]) {
+            assert_eq!(meta(task).position, 101, "{task}");
+        }
+        // The minute that was asked for beside it, the one behind 99.
+        let checkpoints = dir.checkpoints();
+        assert_eq!(checkpoints.minutes(1).unwrap(), [Minute(100), Minute(101)]);
+        assert_eq!(group.gatherer.gather(&[]).unwrap().path, whole.path);
+        let oldest = group.gatherer.oldest().unwrap().unwrap();
+        assert_eq!(
+            (oldest.minute(), oldest.manifests().len()),
+            (Minute(100), group.gatherer.folding().len())
+        );
+    }
+
+    #[test]
+    fn a_worker_that_is_away_is_not_waited_for() {
+        let group = Group::new();
+        [100, 104].into_iter().for_each(|minute| group.put_all_folding(minute));
+        [(0, 100), (0, 104), (1, 100)].into_iter().for_each(|(w, m)| group.put(collect(w), m));
+        let whole = group.gatherer.gather(&[]).unwrap();
+        assert_eq!(whole.minute, Minute(104));
+        let dir = DataDir::open(&whole.path).unwrap();
+        let registry = crate::generations::Registry::open(&dir).unwrap();
+        let cut = crate::generations::Cuts::of(&dir, &registry, 1).at(Minute(104)).unwrap();
+        let stands_at = |worker| cut.of(collect(worker).task()).unwrap().minute;
+        assert_eq!((cut.minute(), stands_at(0), stands_at(1)), (Minute(104), Minute(104), Minute(100)));
+    }
 }

@@ -335,7 +335,10 @@ impl Job {
             let published = self.registry.published();
             // What comes from outside is taken in by the first one.
             let runs = FLOW.iter().map(|stage| self.registry.runs(published, stage.id));
-            uploads.sweep(self.keeper.retention(), &runs.chain([1]).collect())?;
+            let swept = uploads.sweep(self.keeper.retention(), &runs.chain([1]).collect())?;
+            let oldest =
+                self.gatherer.as_ref().filter(|_| swept).map(Gatherer::oldest).transpose()?.flatten();
+            oldest.map_or(Ok(()), |oldest| self.keeper.trim(&oldest, &*self.log))?;
         }
         Ok(())
     }

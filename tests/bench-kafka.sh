@@ -1,0 +1,221 @@
+#!/usr/bin/env bash
+# What Kafka as the log costs, and what a group does when one dies, on the cores of one machine that the broker shares.
+# The same files are billed by a long-running job on the embedded log, by one worker on Kafka, and by two; then one of two
+# workers is killed with kill -9 while events come in steadily, and it is measured when the other one charges the first
+# event in a partition of the dead one. Of each case it is told what an event costs: CPU time of the workers and of the broker,
+# room in the topics, and bytes that went over the loopback interface.
+# Usage: [RUNS=3] [EVENTS=500000] [PARTITIONS=16] [RATE=5000] [SECONDS_BEFORE=150] tests/bench-kafka.sh [--json]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=tests/bench-lib.sh
+. tests/bench-lib.sh
+
+RUNS=${RUNS:-3}
+EVENTS=${EVENTS:-500000}
+PARTITIONS=${PARTITIONS:-16}
+RATE=${RATE:-5000}
+SECONDS_BEFORE=${SECONDS_BEFORE:-150}
+FIRST_PORT=${FIRST_PORT:-19480}
+declare -a PIDS=()
+
+prepare() {
+  prepare_build
+  step cargo build --release --locked --bin weir
+  WEIR=$CARGO_TARGET_DIR/release/weir
+  prepare_bench
+  install_packages curl
+  DIR=$(mktemp --directory "$(cache_dir)/bench-kafka.XXXXXX")
+  trap 'kill -9 "${PIDS[@]}" 2>/dev/null || true; deploy/kafka.sh down --wipe --dir "$DIR/kafka" >&2 || true; rm -rf "$DIR"' EXIT
+  BROKERS=$(deploy/kafka.sh up --port 0 --dir "$DIR/kafka")
+  BROKER=$(cat "$DIR/kafka/node-1/pid")
+}
+
+# The configuration of worker $1 of $2; $3 says what the log is; files are those whose number is that of the worker.
+configure() {
+  local worker=$1 workers=$2 log=$3 file
+  {
+    printf 'data_dir = "%s/worker-%s"\npartitions = %s\n' "$DIR/$CASE" "$worker" "$PARTITIONS"
+    for file in "$SOURCES"/events-*.ndjson; do
+      file=${file##*events-}
+      ((${file%.ndjson} % workers == worker)) && printf '[[source]]\npath = "%s/events-%s"\n' "$SOURCES" "$file"
+    done
+    ((worker > 0)) || printf '[accounts]\nfile = "%s/accounts.csv"\n' "$SOURCES"
+    printf '[listen]\nmetrics = "127.0.0.1:%s"\ncontrol = "127.0.0.1:0"\n' $((FIRST_PORT + worker))
+    printf '[time]\nclock = "%s"\n' "$CLOCK"
+    if [[ $log == kafka ]]; then
+      printf '[log]\nkind = "kafka"\n[log.kafka]\nbrokers = "%s"\nprefix = "%s"\nreplication = 1\nmin_insync = 1\n' \
+        "$BROKERS" "${CASE//\//-}"
+      printf '[checkpoints]\nremote = "file://%s/depot"\n[group]\nworker = %s\n' "$DIR/$CASE" "$worker"
+    fi
+  } >"$DIR/$CASE/worker-$worker.toml"
+}
+
+# Starts the workers of a case.
+start() {
+  local workers=$1 log=$2 worker
+  mkdir -p "$DIR/$CASE/depot"
+  PIDS=()
+  for ((worker = 0; worker < workers; worker++)); do
+    configure "$worker" "$workers" "$log"
+    "$WEIR" run --config "$DIR/$CASE/worker-$worker.toml" 2>"$DIR/$CASE/worker-$worker.log" &
+    PIDS+=($!)
+  done
+}
+
+stop() {
+  kill "${PIDS[@]}"
+  wait "${PIDS[@]}" || die "a job did not end well: $(tail -n 3 "$DIR/$CASE"/worker-*.log)"
+  PIDS=()
+}
+
+# Sums the samples of all workers that match a pattern.
+sum() {
+  local worker
+  for ((worker = 0; worker < $1; worker++)); do
+    curl --silent --max-time 2 "http://127.0.0.1:$((FIRST_PORT + worker))/metrics" || true
+  done | awk -v pattern="$2" '$0 ~ pattern { sum += $NF } END { printf "%.0f\n", sum }'
+}
+
+# What became of how many lines.
+done_by() {
+  sum "$1" '^weir_(outcomes|dropped)_total[{]'
+}
+
+# Until a count, which a command with the number of workers tells, has come so far.
+wait_until() {
+  local deadline=$((SECONDS + 120))
+  until (($("$1" "$2") >= $3)); do
+    ((SECONDS < deadline)) || die "$1: $("$1" "$2") of $3. See $(tail -n 3 "$DIR/$CASE"/worker-*.log)"
+    sleep 0.1
+  done
+}
+
+# Events and accounts that deduct has taken in.
+taken_by() {
+  sum "$1" '^weir_records_in_total[{].*stage="deduct"'
+}
+
+# CPU time of processes so far, in hundredths of a second.
+cpu_of() {
+  local pid
+  for pid in "$@"; do cat "/proc/$pid/stat"; done | sed 's/.*) //' | awk '{ sum += $12 + $13 } END { print sum + 0 }'
+}
+
+# Counters that a case begins and ends with: CPU time of workers and broker, bytes of topics, bytes over loopback.
+counters() {
+  local topics=$DIR/kafka
+  [[ $1 == kafka ]] || topics=$DIR/$CASE/worker-0/log
+  printf '%s %s %s %s\n' "$(cpu_of "${PIDS[@]}")" "$(cpu_of "$BROKER")" "$(du --summarize --bytes "$topics" | cut -f1)" \
+    "$(awk '$1 == "lo:" { print $2 }' /proc/net/dev)"
+}
+
+# Bills the log with so many workers; events/s from the first one taken in to the last one billed.
+throughput() {
+  local name=$1 workers=$2 log=$3 run=$4 begun took accounts before counted
+  CASE=$name-$run CLOCK=events SOURCES=$DIR/$name-$run/log
+  mkdir -p "$SOURCES"
+  say "Billing $EVENTS events: $name, run $run"
+  cp "$LOG/accounts.csv" "$SOURCES"
+  touch "$SOURCES/events-0.ndjson" "$SOURCES/events-1.ndjson"
+  accounts=$(($(wc -l <"$LOG/accounts.csv") - 1))
+  start "$workers" "$log"
+  wait_until taken_by "$workers" "$accounts"
+  before=$(done_by "$workers")
+  counted=$(counters "$log")
+  begun=$EPOCHREALTIME
+  cp "$LOG"/events-*.ndjson "$SOURCES"
+  wait_until done_by "$workers" $((before + EVENTS))
+  took=$(awk -v now="$EPOCHREALTIME" -v begun="$begun" 'BEGIN { print now - begun }')
+  counted="$counted $(counters "$log")"
+  stop
+  rm -rf "${DIR:?}/$CASE"
+  jq --null-input --compact-output --arg case "$name" --argjson took "$took" --argjson events "$EVENTS" --arg counted "$counted" '
+    ($counted / " " | map(tonumber)) as $c | {case: $case, events_per_s: ($events / $took | round),
+      worker_us: (($c[4] - $c[0]) * 10000 / $events), broker_us: (($c[5] - $c[1]) * 10000 / $events),
+      topic_bytes: (($c[6] - $c[2]) / $events), loopback_bytes: (($c[7] - $c[3]) / $events)}'
+}
+
+# What deduct of the surviving worker has taken in of the partitions in a pattern.
+taken_over() {
+  sum 1 "^weir_records_in_total[{]stage=\"deduct\",partition=\"($1)\""
+}
+
+# Kills one of two workers; seconds until the other one has its partitions open, and until it has taken something in there
+# at the last stage that decides.
+takeover() {
+  local run=$1 feeding before lost killed base opened decided uploaded
+  CASE=takeover-$run CLOCK=wall SOURCES=$DIR/takeover-$run/log
+  mkdir -p "$SOURCES"
+  say "Killing one of two workers, run $run"
+  "$WEIR" gen --out "$SOURCES" --events 100000000 --files 2 --seed "$SEED" --rate "$RATE" --follow >&2 &
+  feeding=$!
+  until [[ -e $SOURCES/accounts.csv && -e $SOURCES/events-1.ndjson ]]; do sleep 0.1; done
+  start 2 kafka
+  PIDS+=("$feeding")
+  wait_until held_by 2 "$PARTITIONS"
+  sleep "$SECONDS_BEFORE"
+  uploaded=$(sum 2 '^weir_checkpoint_uploaded_bytes_total ')
+  before=$(held_by 1)
+  lost=$("$WEIR" status --json --control "$(head -n 1 "$DIR/$CASE/worker-0/control.address")" |
+    jq --raw-output '[.workers[] | select(.worker == 1) | .partitions[] | tostring] | join("|")')
+  kill -9 "${PIDS[1]}"
+  killed=$EPOCHREALTIME
+  wait_until held_by 1 $((before + 1))
+  opened=$EPOCHREALTIME
+  base=$(taken_over "$lost")
+  until (($(taken_over "$lost") > base)); do sleep 0.05; done
+  decided=$EPOCHREALTIME
+  curl --silent "http://127.0.0.1:$FIRST_PORT/metrics" >"$DIR/metrics.txt"
+  kill "$feeding" "${PIDS[0]}"
+  wait "${PIDS[0]}" || true
+  PIDS=()
+  awk -v killed="$killed" -v opened="$opened" -v decided="$decided" -v uploaded="$uploaded" \
+    -v seconds="$SECONDS_BEFORE" '
+    $1 == "weir_checkpoint_fetched_bytes_total" { fetched = $2 }
+    END { printf "{\"open_s\": %.2f, \"first_record_s\": %.2f, \"uploaded_bytes_per_minute\": %.0f, \"fetched_bytes\": %.0f}\n",
+      opened - killed, decided - killed, uploaded * 60 / seconds, fetched }' "$DIR/metrics.txt"
+  rm -rf "${DIR:?}/$CASE"
+}
+
+held_by() {
+  sum "$1" '^weir_group_partitions '
+}
+
+main() {
+  local format=${1:-} run results
+  [[ -z $format || $format == --json ]] || die "usage: tests/bench-kafka.sh [--json]; see its head"
+  prepare
+  generate_log --malformed-rate 0
+  results=$BENCH/results/kafka.json
+  for ((run = 1; run <= RUNS; run++)); do
+    throughput embedded 1 embedded "$run"
+    throughput one-worker 1 kafka "$run"
+    throughput two-workers 2 kafka "$run"
+  done >"$DIR/throughput.json"
+  for ((run = 1; run <= RUNS; run++)); do
+    takeover "$run"
+  done >"$DIR/takeover.json"
+  jq --null-input --slurpfile runs "$DIR/throughput.json" --slurpfile takeovers "$DIR/takeover.json" \
+    --arg machine "$(machine)" --argjson events "$EVENTS" --argjson rate "$RATE" '
+    def median: sort | .[(length - 1) / 2 | floor];
+    def of($case): [$runs[] | select(.case == $case)] as $all
+      | reduce ($all[0] | keys[] | select(. != "case")) as $key ({};
+          .[$key] = ($all | map(.[$key]) | {median: median, runs: .}));
+    def took($key): [$takeovers[][$key]] | {median: median, runs: .};
+    {machine: $machine, events: $events, embedded: of("embedded"), one_worker: of("one-worker"),
+     two_workers: of("two-workers"), rate: $rate, open_s: took("open_s"), first_record_s: took("first_record_s"),
+     uploaded_bytes_per_minute: took("uploaded_bytes_per_minute"), fetched_bytes: took("fetched_bytes")}
+    | .one_worker_to_embedded = .one_worker.events_per_s.median / .embedded.events_per_s.median
+    | .two_workers_to_one = .two_workers.events_per_s.median / .one_worker.events_per_s.median' >"$results"
+  if [[ $format == --json ]]; then
+    cat "$results"
+  else
+    jq --raw-output '
+      def row($name): if type == "object" then "\($name)\t\(.median)" else "\($name)\t\(.)" end;
+      to_entries[] | .key as $name | .value
+      | if (.events_per_s? // null) then to_entries[] | .key as $key | .value | row("\($name) \($key)") else row($name) end' \
+      "$results" | column --table --separator $'\t'
+  fi
+}
+
+main "$@"
