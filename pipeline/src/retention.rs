@@ -54,7 +54,7 @@ impl Keeper {
     }
 
     /// What a worker of a group has taken is in object storage, where whole cuts are; of each task it keeps the newest
-    /// for itself.
+    /// for itself. Nobody trims the topics that it shares.
     fn keep_of_worker(&self) -> Result<(), JobError> {
         let checkpoints = self.dir.checkpoints();
         for (generation, _) in self.registry.all() {
@@ -95,8 +95,7 @@ impl Keeper {
         oldest.map_or(Ok(()), |minute| self.trim(&cuts.at(minute)?, log))
     }
 
-    /// Lets go of what was read before the oldest cut.
-    pub fn trim(&self, oldest: &Cut, log: &dyn Log) -> Result<(), JobError> {
+    fn trim(&self, oldest: &Cut, log: &dyn Log) -> Result<(), JobError> {
         let published = self.registry.published();
         for stage in &FLOW {
             let line = self.registry.line(published, stage.reads);

@@ -126,12 +126,11 @@ impl Uploads {
         self.changed.notify_all();
     }
 
-    /// Lets go of what is in the depot beyond its retention, now and then, in these generations; others lose nothing. Whether
-    /// it was time.
-    pub fn sweep(&self, retention: &Retention, generations: &BTreeSet<u32>) -> Result<bool, DepotError> {
+    /// Lets go of what is in the depot beyond its retention, now and then, in these generations; others lose nothing.
+    pub fn sweep(&self, retention: &Retention, generations: &BTreeSet<u32>) -> Result<(), DepotError> {
         let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
         if swept.is_some_and(|at| at.elapsed() < SWEEP_EVERY) {
-            return Ok(false);
+            return Ok(());
         }
         *swept = Some(Instant::now());
         // A task that lags behind is measured by itself: its newest one stays in any case.
@@ -146,7 +145,7 @@ impl Uploads {
         };
         let removed = self.depot.keep(keeps, 2 * Depot::LEAST_GRACE)?;
         tracing::debug!("{} checkpoints and {} files have left the depot", removed.manifests, removed.files);
-        Ok(true)
+        Ok(())
     }
 
     /// Makes the store of a task of the newest checkpoint in the depot, if that is newer than `here`; its minute.

@@ -10,7 +10,7 @@ use crate::error::JobError;
 use crate::flow::{self, FLOW};
 use crate::generations::Cut;
 use crate::input::Content;
-use weir_proto::{Minute, Record, TaskId, Topic};
+use weir_proto::{Minute, Record, StageId, TaskId, Topic};
 use weir_state::{Manifest, Mark};
 
 /// What became of records between two ticks.
@@ -23,6 +23,10 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    fn of(row: &MinuteRow) -> Self {
+        Counts { accepted: row.accepted, charged: row.charged, refused: row.refused, dropped: row.dropped }
+    }
+
     pub(super) fn add_to(self, row: &mut MinuteRow) {
         row.accepted += self.accepted;
         row.charged += self.charged;
@@ -39,42 +43,58 @@ pub(super) fn check(auditor: &Auditor, audit: &mut Audit) -> Result<(), JobError
         return Ok(());
     }
     let segment = &auditor.segment;
-    if !segment.ends_at_once() {
-        // What a worker that is away took in behind its last checkpoint is decided, and not counted as accepted.
-        audit.minutes.clear();
-        return Ok(());
-    }
-    let before = segment.from().map_or(Ok(0), |cut| in_flight(auditor, cut))?;
+    let before = match segment.from() {
+        Some(cut) if !is_summable(auditor, cut) => {
+            audit.not_summed.extend(audit.minutes.drain(..).filter_map(|row| row.minute));
+            return Ok(());
+        }
+        from => from.map_or(Ok(0), |cut| in_flight(auditor, cut))?,
+    };
     let mut rows = std::mem::take(&mut audit.minutes);
     rows.sort_by_key(|row| row.minute.unwrap_or(Minute(u32::MAX)));
     let mut sum = MinuteRow { in_flight_before: before, ..MinuteRow::default() };
     for row in rows {
-        let counts = Counts {
-            accepted: row.accepted,
-            charged: row.charged,
-            refused: row.refused,
-            dropped: row.dropped,
-        };
-        counts.add_to(&mut sum);
+        Counts::of(&row).add_to(&mut sum);
         sum.minute = row.minute;
-        sum.in_flight = match row.minute {
-            None => in_flight(auditor, segment.to())?,
-            Some(minute) => in_flight(auditor, &cut(auditor, minute)?)?,
+        let at = match row.minute {
+            None => segment.to().clone(),
+            Some(minute) => cut(auditor, minute)?,
         };
-        let outcomes = sum.charged + sum.refused + sum.dropped + sum.parked + sum.in_flight;
-        sum.difference = i128::from(sum.accepted + before) - i128::from(outcomes);
-        if sum.difference != 0 && audit.holds(Subject::Completeness) {
-            let problem = format!(
-                "{} events were accepted and {before} were on the way; {outcomes} are charged, refused, \
-                 dropped or on the way",
-                sum.accepted
-            );
-            let problem = Problem { problem, task: None, minute: row.minute, place: None };
-            audit.problem(Subject::Completeness, problem);
+        if !is_summable(auditor, &at) {
+            // It is in the sum of the next one.
+            audit.not_summed.extend(row.minute);
+            continue;
         }
+        sum.in_flight = in_flight(auditor, &at)?;
+        compare(&mut sum, audit);
         audit.minutes.push(sum.clone());
     }
     Ok(())
+}
+
+/// Sees whether all that was accepted is decided or on the way.
+fn compare(sum: &mut MinuteRow, audit: &mut Audit) {
+    let outcomes = sum.charged + sum.refused + sum.dropped + sum.parked + sum.in_flight;
+    sum.difference = i128::from(sum.accepted + sum.in_flight_before) - i128::from(outcomes);
+    if sum.difference != 0 && audit.holds(Subject::Completeness) {
+        let problem = format!(
+            "{} events were accepted and {} were on the way; {outcomes} are charged, refused, dropped or on the way",
+            sum.accepted, sum.in_flight_before
+        );
+        let problem = Problem { problem, task: None, minute: sum.minute, place: None };
+        audit.problem(Subject::Completeness, problem);
+    }
+}
+
+/// Whether nothing was read of what a collect took in behind its checkpoint in a cut: of a worker that was away then the
+/// others may have read more than is counted as accepted.
+fn is_summable(auditor: &Auditor, cut: &Cut) -> bool {
+    let readers = cut.manifests().iter().filter(|m| m.task.stage == StageId::AntiBrush);
+    let mut marks = readers.flat_map(|m| m.marks.iter().map(|mark| (mark, u32::from(m.task.partition))));
+    !auditor.dir.is_whole()
+        || marks.all(|(mark, partition)| {
+            mark.next_seq <= cut.next_seq(mark.producer.task(), Topic::Raw, partition)
+        })
 }
 
 fn cut(auditor: &Auditor, minute: Minute) -> Result<Cut, JobError> {

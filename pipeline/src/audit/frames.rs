@@ -4,6 +4,7 @@ use super::Auditor;
 use super::report::{Audit, Place, Problem, Subject};
 use super::segment::{open, topics};
 use crate::error::JobError;
+use crate::generations::Cut;
 use crate::log::{FrameHead, LogError, LoggedBatch, TopicReader, frame_at};
 use std::collections::BTreeMap;
 use weir_proto::{Batch, Minute, Producer, Provenance, Topic, TopicId};
@@ -25,11 +26,23 @@ pub(super) fn check(
             }
         };
         for partition in 0..reader.partitions() {
-            Frames { auditor, topic, partition, reader: &reader, seen: BTreeMap::new(), told: 0 }
-                .check(audit, progress);
+            let seen = seen_before(auditor, topic, partition);
+            Frames { auditor, topic, partition, reader: &reader, seen, told: 0 }.check(audit, progress);
         }
     }
     Ok(())
+}
+
+/// The running numbers that tasks had come to at the beginning, where what is repeated from before it has to be told.
+fn seen_before(
+    auditor: &Auditor,
+    topic: TopicId,
+    partition: u32,
+) -> BTreeMap<Producer, (u64, Option<Provenance>)> {
+    let manifests = auditor.segment.from().filter(|_| auditor.dir.is_whole()).map(Cut::manifests);
+    let own = manifests.unwrap_or_default().iter().filter(|m| m.task.generation == topic.generation);
+    let begun = own.filter(|m| m.next_seqs.iter().any(|(t, _)| *t == topic.topic));
+    begun.map(|m| (m.task, (m.next_seq(topic.topic, partition), None))).collect()
 }
 
 struct Frames<'a> {
@@ -77,7 +90,7 @@ impl Frames<'_> {
     /// What the segment spans of this partition: its frames may overlap the edges.
     fn bounds(&self) -> (u64, u64) {
         let segment = &self.auditor.segment;
-        let ends = |cut: &crate::generations::Cut| {
+        let ends = |cut: &Cut| {
             let made = cut.manifests().iter().filter(|m| m.task.generation == self.topic.generation);
             let of = |m: &weir_state::Manifest| {
                 let ends = m.ends.iter().find(|(t, _)| *t == self.topic.topic);

@@ -19,7 +19,7 @@ pub use segment::{Segment, SegmentError};
 use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::flow::{COLLECT_WRITES, FLOW, Stage};
-use crate::generations::Registry;
+use crate::generations::{Cuts, Registry};
 use crate::log::{BesideLog, Log};
 use std::sync::Arc;
 use weir_proto::{Minute, StageId, TaskId, Topic};
@@ -73,7 +73,8 @@ impl Auditor {
             return Ok(Some(known.clone()));
         }
         let generation = self.generation(task.stage, minute);
-        Ok(self.dir.checkpoints().manifest(task.in_generation(generation), minute)?)
+        let cuts = Cuts::of(&self.dir, &self.registry, self.published);
+        cuts.manifest(task.in_generation(generation), minute)
     }
 }
 

@@ -151,6 +151,9 @@ pub struct Audit {
     pub checks: BTreeMap<Subject, Check>,
     /// The sums of the minutes of which there are cuts, and at the end.
     pub minutes: Vec<MinuteRow>,
+    /// Minutes at which a worker of a group was away with what it had taken in: they have no sum of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "minutes")]
+    pub not_summed: Vec<Minute>,
     /// The money, by currency.
     pub money: BTreeMap<String, Money>,
 }
@@ -163,6 +166,7 @@ impl Audit {
             ok: true,
             checks: Subject::ALL.map(|s| (s, Check::default())).into(),
             minutes: Vec::new(),
+            not_summed: Vec::new(),
             money: BTreeMap::new(),
         }
     }
@@ -184,6 +188,10 @@ impl Audit {
     pub(super) fn holds(&self, subject: Subject) -> bool {
         self.checks.get(&subject).is_none_or(|c| c.problems.is_empty())
     }
+}
+
+fn minutes<S: serde::Serializer>(minutes: &[Minute], s: S) -> Result<S::Ok, S::Error> {
+    s.collect_seq(minutes.iter().map(Minute::to_string))
 }
 
 fn rfc3339<S: serde::Serializer>(minute: &Option<Minute>, s: S) -> Result<S::Ok, S::Error> {

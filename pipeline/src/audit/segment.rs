@@ -5,8 +5,8 @@ use crate::error::JobError;
 use crate::generations::{Cut, Cuts, Registry};
 use crate::log::{Log, TopicReader};
 use std::collections::BTreeSet;
-use weir_proto::{Minute, Producer, StageId, TaskId, Topic, TopicId};
-use weir_state::{Manifest, Mark, Shared, Store, TaskMeta};
+use weir_proto::{Minute, Producer, TaskId, Topic, TopicId};
+use weir_state::{Manifest, Shared, Store, TaskMeta};
 
 use super::writes_of;
 
@@ -105,15 +105,6 @@ impl Segment {
     /// The tick at which a task ends; none if it ends where the log ends. A worker that is away ends before the others.
     pub(super) fn end_minute(&self, task: TaskId) -> Option<Minute> {
         self.end(task).filter(|_| !self.to_stores).map(|m| m.minute)
-    }
-
-    /// Whether all tasks end at the same tick, and all that has taken something in is among them.
-    pub(super) fn ends_at_once(&self) -> bool {
-        let all = self.to.manifests();
-        let makers = all.iter().filter(|m| m.task.stage == StageId::AntiBrush).flat_map(|m| &m.marks);
-        let is_there = |maker: &Mark| self.to.of(maker.producer.task()).is_some();
-        let at_once = || all.iter().all(|m| m.minute == self.to.minute());
-        self.to_stores || (at_once() && makers.into_iter().all(is_there))
     }
 
     /// Minutes of complete cuts behind its beginning, up to its end.

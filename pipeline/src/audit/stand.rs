@@ -63,6 +63,10 @@ impl Walk<'_> {
             let problem =
                 "the log ends before the tick of the cut: records are missing at its end".to_owned();
             return Err(self.broken(Subject::Completeness, problem, None));
+        } else {
+            // Of a worker that is away: at a tick that the others have no checkpoint of.
+            let next = self.auditor.segment.minutes().range(self.last_tick..).next().copied();
+            next.into_iter().for_each(|minute| self.flush(Some(minute)));
         }
         if let Some(accounts) = self.accounts.take() {
             accounts.add_to(&mut self.audit.money);

@@ -36,8 +36,7 @@ pub(super) struct AuditArgs {
 }
 
 pub(super) fn audit(args: &AuditArgs) -> Result<(), Failure> {
-    let from = args.from.as_deref().unwrap_or(whole::START);
-    let minutes: Vec<&str> = [from].into_iter().chain(args.to.as_deref()).collect();
+    let minutes: Vec<&str> = args.from.iter().chain(&args.to).map(String::as_str).collect();
     let dir = whole::with_minutes(&args.data_dir, &minutes)?;
     let registry = Registry::open(&dir)?;
     let (from, to) = {
@@ -93,6 +92,12 @@ fn print(audit: &Audit) -> Result<(), Failure> {
         ))?;
         let differing = audit.minutes.iter().filter(|row| row.difference != 0).count();
         line(&format!("per minute: {} sums, {differing} of them differ", audit.minutes.len()))?;
+    }
+    if !audit.not_summed.is_empty() {
+        line(&format!(
+            "{} minutes have no sum of their own: a worker was away with what it had taken in",
+            audit.not_summed.len()
+        ))?;
     }
     if audit.checks[&Subject::Conservation].problems.is_empty() {
         for (currency, m) in &audit.money {

@@ -2,9 +2,13 @@
 
 use super::access::connect;
 use super::session::said;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use weir_proto::StageId;
 use weir_proto::rpc::{StatusRequest, StatusResponse, TaskStatus};
+
+/// How long one of them may take to answer: it may stand still.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Adds the tasks of the other workers to what one of them has answered. A worker that does not answer is said, and left
 /// out.
@@ -14,7 +18,11 @@ pub(super) fn add_others(runtime: &Runtime, status: &mut StatusResponse) {
             continue;
         }
         let answer = connect(runtime, &worker.address).and_then(|mut client| {
-            runtime.block_on(client.status(StatusRequest {})).map(tonic::Response::into_inner).map_err(said)
+            let mut request = tonic::Request::new(StatusRequest {});
+            request.set_timeout(PATIENCE);
+            let asked = async { tokio::time::timeout(PATIENCE, client.status(request)).await };
+            let late = |_| Err(tonic::Status::deadline_exceeded("it does not answer"));
+            runtime.block_on(asked).unwrap_or_else(late).map(tonic::Response::into_inner).map_err(said)
         });
         match answer {
             Ok(other) => {

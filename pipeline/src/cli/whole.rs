@@ -8,16 +8,13 @@ use std::path::Path;
 use weir_proto::Minute;
 use weir_proto::rpc::{GatherRequest, GatherResponse};
 
-/// Stands for the oldest minute.
-pub(super) const START: &str = "start";
-
 /// A data directory that tells of all partitions: that of a job, or what a worker gathers of its group, as of the newest
 /// minute of which all is in object storage.
 pub(super) fn of(dir: &Path) -> Result<DataDir, Failure> {
     with_minutes(dir, &[])
 }
 
-/// The same with the checkpoints of some minutes, as people name them; `start` is the oldest one that is kept.
+/// The same with the checkpoints of some minutes, as people name them.
 pub(super) fn with_minutes(dir: &Path, minutes: &[&str]) -> Result<DataDir, Failure> {
     let dir = DataDir::open(dir)?;
     if dir.worker().is_none() {
@@ -31,11 +28,7 @@ pub(super) fn with_minutes(dir: &Path, minutes: &[&str]) -> Result<DataDir, Fail
     }
     let registry = Registry::open(&whole)?;
     let cuts = Cuts::of(&whole, &registry, registry.published());
-    let of = |text: &&str| match *text {
-        START => Ok(0),
-        text => Ok(minute(text, &cuts)?.0),
-    };
-    let minutes: Result<Vec<u32>, Failure> = minutes.iter().map(of).collect();
+    let minutes: Result<Vec<u32>, Failure> = minutes.iter().map(|text| Ok(minute(text, &cuts)?.0)).collect();
     opened(&dir, &gather(&dir, minutes?)?)
 }
 

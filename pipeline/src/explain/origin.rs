@@ -20,8 +20,12 @@ impl Explainer {
             return Ok(None);
         }
         let store = Store::open_read_only(&path, &self.stores)?;
-        let Some((id, byte)) = place_on_tape(&store, position)? else { return Ok(None) };
         let state = CollectState::load(&store)?;
+        if position >= state.tape {
+            // It is behind the checkpoint that was gathered.
+            return Ok(None);
+        }
+        let Some((id, byte)) = place_on_tape(&store, position)? else { return Ok(None) };
         let is_spooled = id == SPOOL;
         let mut line = Line { path: None, byte, is_spooled, bytes: None, text: None, problem: None };
         let Some(known) = state.files.iter().find(|f| f.id == id) else {

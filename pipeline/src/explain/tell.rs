@@ -11,7 +11,8 @@ use crate::generations::Standing;
 use crate::rule_set::RuleSet;
 use serde_json::Value;
 use weir_operators::{Rules, partition};
-use weir_proto::{Charge, DropReason, Nanos, Outcome, Producer, Record, StageId, Topic};
+use weir_proto::{Charge, DropReason, Minute, Nanos, Outcome, Producer, Record, StageId, Topic};
+use weir_state::Manifest;
 
 impl Explainer {
     /// Tells the life of an event. `progress` is told how many records
@@ -58,8 +59,7 @@ impl Explainer {
             }
         }
         let before_tick = self.tick_behind(raw)?;
-        let manifest = |tick| self.dir.checkpoints().manifest(raw.producer(), tick);
-        let rules = match before_tick.map(manifest).transpose()?.flatten() {
+        let rules = match self.manifest_behind(raw.producer(), before_tick)? {
             Some(manifest) => Some(manifest.rules),
             None => self.meta(raw.producer())?.map(|m| m.rules),
         };
@@ -70,6 +70,18 @@ impl Explainer {
             rules: rules.map(|r| format!("{r:016x}")),
             lives,
         })
+    }
+
+    /// The oldest checkpoint of a task that is kept, from a tick on.
+    fn manifest_behind(&self, task: Producer, tick: Option<Minute>) -> Result<Option<Manifest>, JobError> {
+        let Some(tick) = tick else { return Ok(None) };
+        let checkpoints = self.dir.checkpoints();
+        for minute in checkpoints.minutes(task.generation)?.into_iter().filter(|minute| *minute >= tick) {
+            if let Some(manifest) = checkpoints.manifest(task, minute)? {
+                return Ok(Some(manifest));
+            }
+        }
+        Ok(None)
     }
 
     /// Follows a copy through the line of a generation.

@@ -92,9 +92,27 @@ impl<'a> Cuts<'a> {
     /// The tasks whose checkpoints make the cut of a minute.
     pub fn tasks(&self, minute: Minute) -> Vec<Producer> {
         let tasks = self.dir.cut_tasks().into_iter();
-        tasks
-            .map(|t| t.in_generation(self.registry.generation_of(self.generation, t.stage, minute)))
-            .collect()
+        let tasks =
+            tasks.map(|t| t.in_generation(self.registry.generation_of(self.generation, t.stage, minute)));
+        // A worker that had taken in nothing by then has no part in it.
+        let had_come = |task: &Producer| !self.may_be_away(*task) || self.taken_by(*task, minute).is_some();
+        tasks.filter(had_come).collect()
+    }
+
+    /// The manifest of a task in the cut of a minute.
+    pub fn manifest(&self, task: Producer, minute: Minute) -> Result<Option<Manifest>, JobError> {
+        Ok(self.checkpoints.manifest(task, self.stands_at(task, minute))?)
+    }
+
+    /// Whether the cut of a minute may have an older checkpoint of a task: that of a worker which is away.
+    fn may_be_away(&self, task: Producer) -> bool {
+        self.dir.is_whole() && task.stage.is_source()
+    }
+
+    /// The minute of the newest checkpoint of a task up to a minute.
+    fn taken_by(&self, task: Producer, minute: Minute) -> Option<Minute> {
+        let minutes = self.checkpoints.minutes(task.generation).unwrap_or_default().into_iter().rev();
+        minutes.filter(|m| *m <= minute).find(|m| self.checkpoints.is_complete(&[task], *m))
     }
 
     /// Whether every task's checkpoint of a minute is there.
@@ -106,12 +124,8 @@ impl<'a> Cuts<'a> {
     /// The minute of a task's checkpoint in a cut. A worker that is away is in the cuts of its group with what it had
     /// taken in by then.
     fn stands_at(&self, task: Producer, minute: Minute) -> Minute {
-        if !self.dir.is_whole() || !task.stage.is_source() {
-            return minute;
-        }
-        let minutes = self.checkpoints.minutes(task.generation).unwrap_or_default().into_iter().rev();
-        let mut own = minutes.filter(|m| *m <= minute && self.checkpoints.is_complete(&[task], *m));
-        own.next().unwrap_or(minute)
+        let own = if self.may_be_away(task) { self.taken_by(task, minute) } else { None };
+        own.unwrap_or(minute)
     }
 
     /// What there is of a minute.
@@ -126,7 +140,7 @@ impl<'a> Cuts<'a> {
         };
         let mut generations = BTreeSet::new();
         for task in self.tasks(minute) {
-            match self.checkpoints.manifest(task, self.stands_at(task, minute)) {
+            match self.manifest(task, minute) {
                 Ok(Some(manifest)) => {
                     info.bytes += manifest.bytes();
                     generations.insert(task.generation);
@@ -158,7 +172,7 @@ impl<'a> Cuts<'a> {
         };
         let mut manifests = Vec::new();
         for task in self.tasks(found) {
-            match self.checkpoints.manifest(task, self.stands_at(task, found))? {
+            match self.manifest(task, found)? {
                 Some(manifest)
                     if manifest.minute == minute
                         || manifest.minute < found

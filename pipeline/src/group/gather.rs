@@ -13,7 +13,6 @@ use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::fleet::in_parallel;
 use crate::flow::FLOW;
-use crate::generations::Cut;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,16 +54,6 @@ impl Gatherer {
         Gatherer { dir, depot, one_at_a_time: Mutex::default() }
     }
 
-    /// The oldest cut that is kept: nobody needs what was read before it. Of tasks that fold only.
-    pub fn oldest(&self) -> Result<Option<Cut>, JobError> {
-        let folding = self.folding();
-        let Some(oldest) = self.complete(&folding)?.first().copied() else { return Ok(None) };
-        let manifests = in_parallel(&folding, |task| Ok(self.depot.manifest(*task, oldest)?))?;
-        // One may have left meanwhile.
-        let manifests: Option<Vec<_>> = manifests.into_iter().collect();
-        Ok(manifests.map(Cut::new))
-    }
-
     /// Groups have one generation, the first.
     fn folding(&self) -> Vec<Producer> {
         let tasks = FLOW.iter().flat_map(|stage| self.dir.tasks_of(stage.id));
@@ -83,9 +72,6 @@ impl Gatherer {
         let checkpoints = CheckpointDir::new(self.dir.group().join("checkpoints"));
         let path = self.dir.group().join(newest.0.to_string());
         let whole = Whole { path, minute: newest, complete };
-        if !whole.path.exists() {
-            self.forget(&checkpoints)?;
-        }
         let others = others.iter().filter_map(|other| whole.complete.range(*other..).next().copied());
         let minutes: BTreeSet<Minute> = others.chain([newest]).collect();
         let wanted: Vec<_> = minutes.into_iter().flat_map(tasks_at).collect();
@@ -93,6 +79,9 @@ impl Gatherer {
         if !whole.path.exists() {
             self.make(&whole, &tasks_at(newest), &checkpoints)?;
         }
+        let minutes: BTreeSet<Minute> = wanted.iter().map(|(_, minute)| *minute).collect();
+        let wanted = minutes.iter().map(|minute| self.checkpoints_of(*minute)).chain([whole.path.clone()]);
+        wanted.into_iter().try_for_each(|path| is_wanted(&path))?;
         Ok(whole)
     }
 
@@ -120,29 +109,32 @@ impl Gatherer {
         let unfinished = self.dir.begin_whole("unfinished", workers)?;
         in_parallel(tasks, |(task, minute)| {
             let manifest = checkpoints.manifest(*task, *minute)?;
-            Ok(manifest.map_or(Ok(()), |m| checkpoints.restore(&m, &unfinished.store(*task)))?)
+            let gone = || {
+                JobError::Refused(format!("the checkpoint of {task} at {minute} has just gone: ask again"))
+            };
+            Ok(checkpoints.restore(&manifest.ok_or_else(gone)?, &unfinished.store(*task))?)
         })?;
         fs::rename(unfinished.root(), &whole.path).map_err(JobError::io("rename", unfinished.root()))
     }
 
-    /// Lets go of what nobody reads any more.
-    fn forget(&self, checkpoints: &CheckpointDir) -> Result<(), JobError> {
-        let group = self.dir.group();
-        fs::create_dir_all(&group).map_err(JobError::io("create", &group))?;
-        let mut kept = Vec::new();
-        for entry in fs::read_dir(&group).map_err(JobError::io("list", &group))? {
-            let path = entry.map_err(JobError::io("list", &group))?.path();
-            let Some(minute) = minute_of(&path) else { continue };
-            match age(&path) > KEPT {
-                true => remove_all(&path)?,
-                false => kept.push(minute),
+    fn checkpoints_of(&self, minute: Minute) -> PathBuf {
+        self.dir.group().join("checkpoints/1").join(minute.0.to_string())
+    }
+
+    /// Lets go of what nobody has wanted for long, unless something is being gathered.
+    pub fn forget(&self) -> Result<(), JobError> {
+        let Ok(_alone) = self.one_at_a_time.try_lock() else { return Ok(()) };
+        for folder in [self.dir.group(), self.dir.group().join("checkpoints/1")] {
+            let entries = match fs::read_dir(&folder) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                entries => entries.map_err(JobError::io("list", &folder))?,
+            };
+            for entry in entries {
+                let path = entry.map_err(JobError::io("list", &folder))?.path();
+                if is_minute(&path) && age(&path) > KEPT {
+                    remove_all(&path)?;
+                }
             }
-        }
-        let minutes = checkpoints.minutes(1)?;
-        // The newest one is what the next fetch can link to.
-        let oldest = kept.into_iter().chain(minutes.last().copied()).min();
-        for minute in minutes.into_iter().filter(|minute| Some(*minute) < oldest) {
-            checkpoints.remove(1, minute)?;
         }
         Ok(())
     }
@@ -165,8 +157,14 @@ fn tasks_at(
     folding.iter().map(|task| (*task, minute)).chain(sources).collect()
 }
 
-fn minute_of(path: &Path) -> Option<Minute> {
-    path.file_name()?.to_str()?.parse().ok().map(Minute)
+fn is_minute(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.parse::<u32>().is_ok())
+}
+
+/// From now on it is kept for its time.
+fn is_wanted(path: &Path) -> Result<(), JobError> {
+    let touch = || fs::File::open(path)?.set_modified(SystemTime::now());
+    touch().map_err(JobError::io("touch", path))
 }
 
 fn age(path: &Path) -> Duration {
@@ -251,11 +249,6 @@ mod tests {
         let checkpoints = dir.checkpoints();
         assert_eq!(checkpoints.minutes(1).unwrap(), [Minute(100), Minute(101)]);
         assert_eq!(group.gatherer.gather(&[]).unwrap().path, whole.path);
-        let oldest = group.gatherer.oldest().unwrap().unwrap();
-        assert_eq!(
-            (oldest.minute(), oldest.manifests().len()),
-            (Minute(100), group.gatherer.folding().len())
-        );
     }
 
     #[test]

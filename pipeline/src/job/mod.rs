@@ -335,12 +335,9 @@ impl Job {
             let published = self.registry.published();
             // What comes from outside is taken in by the first one.
             let runs = FLOW.iter().map(|stage| self.registry.runs(published, stage.id));
-            let swept = uploads.sweep(self.keeper.retention(), &runs.chain([1]).collect())?;
-            let oldest =
-                self.gatherer.as_ref().filter(|_| swept).map(Gatherer::oldest).transpose()?.flatten();
-            oldest.map_or(Ok(()), |oldest| self.keeper.trim(&oldest, &*self.log))?;
+            uploads.sweep(self.keeper.retention(), &runs.chain([1]).collect())?;
         }
-        Ok(())
+        self.gatherer.as_ref().map_or(Ok(()), Gatherer::forget)
     }
 
     /// Writes the books to disk: first those of post-process, so that deduct's are not behind them.

@@ -38,7 +38,6 @@ pub use error::DepotError;
 pub use keep::Removed;
 pub use moved::{Became, Moved};
 
-use crate::checkpoint::Manifest;
 use blake3::Hash;
 use hashes::Hashes;
 use manifest::{Refers, Stored};
@@ -125,12 +124,6 @@ impl Depot {
         let mut tasks: Vec<Producer> = own.collect();
         tasks.sort_unstable();
         Ok(tasks)
-    }
-
-    /// The manifest of a task's checkpoint at a minute, or `None` if there is none.
-    pub fn manifest(&self, task: Producer, minute: Minute) -> Result<Option<Manifest>, DepotError> {
-        let stored = self.handle.block_on(self.stored(&names::manifest(task, minute)))?;
-        Ok(stored.map(|stored| stored.checkpoint))
     }
 
     /// The URL of an object, for messages.

@@ -123,6 +123,8 @@ impl Group {
         assert_eq!(all_of(&["account", "list"]).as_array().unwrap().len(), accounts);
         let audit = all_of(&["audit"]);
         assert_eq!(audit["ok"], true, "{audit}");
+        let sums = audit["minutes"].as_array().unwrap();
+        assert!(sums.last().is_some_and(|sum| sum["accepted"].as_u64() > Some(0)), "{audit}");
         let to = audit["to"].as_str().unwrap();
         let minutes = cuts(last);
         let from = minutes.iter().rev().filter(|minute| minute.as_str() < to).nth(2).unwrap();
@@ -133,10 +135,15 @@ impl Group {
         assert_eq!(ask_json::<Value>(last, &["replay", "--from", from, "--to", to])["result"], "identical");
         // A line that the first worker has taken in.
         let line: Value = serde_json::from_str(&self.traffic.lines[0]).unwrap();
-        let story = all_of(&["explain", line["guid"].as_str().unwrap()]);
-        let steps = story["copies"][0]["lives"][0]["steps"].as_array().unwrap();
-        let decision = steps.last().unwrap()["decision"].as_str().unwrap();
-        assert!(["charged", "refused", "dropped"].contains(&decision), "{story}");
+        for worker in [first, last] {
+            // Each masks users with a key of its own.
+            let story: Value = ask_json(worker, &["explain", line["guid"].as_str().unwrap()]);
+            let copy = &story["copies"][0];
+            assert_eq!(copy["line"]["bytes"], self.traffic.lines[0].len(), "{story}");
+            let steps = copy["lives"][0]["steps"].as_array().unwrap();
+            let decision = steps.last().unwrap()["decision"].as_str().unwrap();
+            assert!(["charged", "refused", "dropped"].contains(&decision), "{story}");
+        }
     }
 
     pub(super) fn stop(&mut self) {
