@@ -231,7 +231,8 @@ fn depot_of(checkpoints: &config::Checkpoints) -> Result<Option<Arc<Depot>>, Job
 
 /// Who a worker is to the others.
 fn membership(group: &config::Group, config: &Config) -> Membership {
-    let own = || config.listen.control.map_or_else(String::new, |address| format!("http://{address}"));
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let own = || config.listen.control.map_or_else(String::new, |address| format!("{scheme}://{address}"));
     Membership {
         worker: group.worker,
         session_timeout: group.session_timeout,

@@ -1,5 +1,6 @@
 //! `[group]`: this process is one of several workers that share the partitions; its keys, defaults and contradictions.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -21,7 +22,7 @@ pub struct Group {
     /// After how long of silence its partitions go to others, 6s to 30s (default 10s).
     #[serde(deserialize_with = "values::duration")]
     pub session_timeout: Duration,
-    /// Where the others and operators reach its control service; `http://` and `listen.control` if empty (the default).
+    /// Where the others and operators reach its control service; `listen.control` if empty (the default).
     pub address: String,
 }
 
@@ -37,6 +38,7 @@ impl Checker<'_> {
         let Config { group: Some(group), log, checkpoints, deliver, ledger, .. } = self.config else {
             return;
         };
+        self.address(group);
         if log.kind != LogKind::Kafka {
             let message = "[group] shares partitions by Kafka's consumer groups; set `log.kind` to \"kafka\", or remove \
                            [group]."
@@ -61,6 +63,16 @@ impl Checker<'_> {
             let message =
                 format!("`group.session_timeout` is '{given}'; it must be from \"{least}\" to \"{most}\".");
             self.blame(&["group.session_timeout"], message);
+        }
+    }
+
+    fn address(&mut self, group: &Group) {
+        let is_nowhere = |address: SocketAddr| address.port() == 0 || address.ip().is_unspecified();
+        if group.address.is_empty() && self.config.listen.control.is_some_and(is_nowhere) {
+            let message = "the other workers cannot reach `listen.control` as it stands: set `group.address` to where they \
+                           can, such as \"http://worker-3:9465\"."
+                .to_owned();
+            self.blame(&["listen.control", "group"], message);
         }
     }
 }

@@ -49,6 +49,27 @@ fn forgetting_too_early() {
 }
 
 #[test]
+fn what_contradicts_a_group() {
+    assert_eq!(
+        refused(
+            "listen.control = '0.0.0.0:9465'\n[group]\nsession_timeout = '5s'\n[deliver]\nurl = 'http://a/'"
+        ),
+        "weir.toml:1: the other workers cannot reach `listen.control` as it stands: set `group.address` to where they can, \
+         such as \"http://worker-3:9465\".\n\
+         weir.toml:2: [group] shares partitions by Kafka's consumer groups; set `log.kind` to \"kafka\", or remove [group].\n\
+         weir.toml:2: [group] needs `checkpoints.remote`: whoever takes a partition over gets its state from there.\n\
+         weir.toml:3: `group.session_timeout` is '5s'; it must be from \"6s\" to \"30s\".\n\
+         weir.toml:4: [deliver] belongs to a job of one process: with [group] it is not supported; remove one of the two."
+    );
+    let shared = "log.kind = 'kafka'\ncheckpoints.remote = 's3://weir/checkpoints'\n";
+    for reached in ["", "listen.control = '127.0.0.1:0'\ngroup.address = 'http://a:1'", "listen.control = ''"]
+    {
+        let text = format!("{shared}{reached}\ngroup.worker = 3");
+        assert!(Config::parse("weir.toml", &text).is_ok(), "{text}");
+    }
+}
+
+#[test]
 fn other_contradictions() {
     assert_eq!(
         refused("[time]\nallowed_lateness = '59s'\n[checkpoints]\nevery_minute_for = '73h'"),
