@@ -107,6 +107,12 @@ cpu_of() {
   for pid in "$@"; do cat "/proc/$pid/stat"; done | sed 's/.*) //' | awk '{ sum += $12 + $13 } END { print sum + 0 }'
 }
 
+# The memory that the largest one of some processes has had, in MiB.
+peak_of() {
+  local pid
+  for pid in "$@"; do grep VmHWM "/proc/$pid/status"; done | awk '$2 > most { most = $2 } END { printf "%.0f\n", most / 1024 }'
+}
+
 # Counters that a case begins and ends with: CPU time of workers and broker, bytes of topics, bytes over loopback.
 counters() {
   local topics=$DIR/kafka
@@ -117,7 +123,7 @@ counters() {
 
 # Bills the log with so many workers; events/s from the first one taken in to the last one billed.
 throughput() {
-  local name=$1 workers=$2 log=$3 run=$4 begun took accounts before counted
+  local name=$1 workers=$2 log=$3 run=$4 begun took accounts before counted peak
   CASE=$name-$run CLOCK=events SOURCES=$DIR/$name-$run/log
   mkdir -p "$SOURCES"
   say "Billing $EVENTS events: $name, run $run"
@@ -132,12 +138,13 @@ throughput() {
   cp "$LOG"/events-*.ndjson "$SOURCES"
   wait_until done_by "$workers" $((before + EVENTS))
   took=$(awk -v now="$EPOCHREALTIME" -v begun="$begun" 'BEGIN { print now - begun }')
-  counted="$counted $(counters "$log")"
+  counted="$counted $(counters "$log")" peak=$(peak_of "${PIDS[@]}")
   stop
   rm -rf "${DIR:?}/$CASE"
-  jq --null-input --compact-output --arg case "$name" --argjson took "$took" --argjson events "$EVENTS" --arg counted "$counted" '
+  jq --null-input --compact-output --arg case "$name" --argjson took "$took" --argjson events "$EVENTS" --arg counted "$counted" \
+    --argjson peak "$peak" '
     ($counted / " " | map(tonumber)) as $c | {case: $case, events_per_s: ($events / $took | round),
-      worker_us: (($c[4] - $c[0]) * 10000 / $events), broker_us: (($c[5] - $c[1]) * 10000 / $events),
+      worker_peak_mib: $peak, worker_us: (($c[4] - $c[0]) * 10000 / $events), broker_us: (($c[5] - $c[1]) * 10000 / $events),
       topic_bytes: (($c[6] - $c[2]) / $events), loopback_bytes: (($c[7] - $c[3]) / $events)}'
 }
 
