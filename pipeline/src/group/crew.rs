@@ -97,6 +97,11 @@ impl Hands for Crew {
         self.changed.notify_all();
     }
 
+    fn give_up_all(&self) {
+        let all: Vec<u32> = self.state().wanted.iter().copied().collect();
+        self.give_up(&all);
+    }
+
     fn give_up(&self, partitions: &[u32]) {
         let (mut state, begun) = (self.state(), Instant::now());
         partitions.iter().for_each(|partition| _ = state.wanted.remove(partition));
@@ -148,6 +153,8 @@ mod tests {
             crew.give_up(&[7, 8]);
             assert_eq!(*open.lock().unwrap(), BTreeSet::from([1]));
             assert_eq!(crew.held(), BTreeSet::from([1]));
+            crew.give_up_all();
+            assert_eq!(crew.held(), BTreeSet::new());
             crew.stop();
             working.join().unwrap().unwrap();
         });

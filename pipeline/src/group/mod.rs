@@ -45,6 +45,9 @@ pub trait Hands: Send + Sync {
 
     /// These are not any more. Returns once nothing is done with them.
     fn give_up(&self, partitions: &[u32]);
+
+    /// Nor is any other.
+    fn give_up_all(&self);
 }
 
 /// A place in the group.

@@ -11,11 +11,13 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use weir_proto::TopicId;
 
 /// How long a call waits for news of the group.
 const POLL: Duration = Duration::from_millis(100);
+/// A place that is taken again within this time is another process's.
+const FENCED_AGAIN: Duration = Duration::from_secs(120);
 
 /// What the client tells of the group.
 struct Told(Arc<dyn Hands>);
@@ -55,9 +57,12 @@ fn partitions(list: &TopicPartitionList) -> Vec<u32> {
 /// A worker in the group.
 pub(super) struct Member {
     consumer: BaseConsumer<Told>,
-    group: String,
-    worker: u16,
     options: KafkaOptions,
+    topic: String,
+    membership: Membership,
+    hands: Arc<dyn Hands>,
+    /// When its place was taken last.
+    fenced: Option<Instant>,
 }
 
 impl Member {
@@ -67,29 +72,60 @@ impl Member {
         membership: &Membership,
         hands: Arc<dyn Hands>,
     ) -> Result<Self, LogError> {
-        let failed = |e: KafkaError| LogError::kafka_topic("join the group that shares", topic, &e);
-        let mut config = options.consumer()?;
-        let (group, worker) = (options.group().to_owned(), membership.worker);
-        config
-            // A worker that comes back within the session timeout has what it had: nothing moves.
-            .set("group.instance.id", format!("{group}-{worker}"))
-            .set("client.id", super::peers::client_id(&group, membership))
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("session.timeout.ms", membership.session_timeout.as_millis().to_string())
-            .set("heartbeat.interval.ms", (membership.session_timeout.as_millis() / 5).to_string());
-        let consumer: BaseConsumer<Told> = config.create_with_context(Told(hands)).map_err(failed)?;
-        consumer.subscribe(&[topic]).map_err(failed)?;
-        Ok(Member { consumer, group, worker, options: options.clone() })
+        Ok(Member {
+            consumer: consumer(options, topic, membership, hands.clone())?,
+            options: options.clone(),
+            topic: topic.to_owned(),
+            membership: membership.clone(),
+            hands,
+            fenced: None,
+        })
     }
+
+    /// Joins anew. Whoever was silent for too long may find that it has taken its own place: an answer to its former self
+    /// came late. If it happens again soon, another process has its number.
+    fn rejoin(&mut self) -> Result<(), LogError> {
+        if self.fenced.is_some_and(|at| at.elapsed() < FENCED_AGAIN) {
+            let (worker, group) = (self.membership.worker, self.options.group().to_owned());
+            return Err(LogError::SameWorker { worker, group });
+        }
+        tracing::warn!(
+            "the group has given the place of worker {} away: it joins anew",
+            self.membership.worker
+        );
+        self.fenced = Some(Instant::now());
+        self.hands.give_up_all();
+        self.consumer = consumer(&self.options, &self.topic, &self.membership, self.hands.clone())?;
+        Ok(())
+    }
+}
+
+fn consumer(
+    options: &KafkaOptions,
+    topic: &str,
+    membership: &Membership,
+    hands: Arc<dyn Hands>,
+) -> Result<BaseConsumer<Told>, LogError> {
+    let failed = |e: KafkaError| LogError::kafka_topic("join the group that shares", topic, &e);
+    let mut config = options.consumer()?;
+    let group = options.group();
+    config
+        // A worker that comes back within the session timeout has what it had: nothing moves.
+        .set("group.instance.id", format!("{group}-{}", membership.worker))
+        .set("client.id", super::peers::client_id(group, membership))
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", membership.session_timeout.as_millis().to_string())
+        .set("heartbeat.interval.ms", (membership.session_timeout.as_millis() / 5).to_string());
+    let consumer: BaseConsumer<Told> = config.create_with_context(Told(hands)).map_err(failed)?;
+    consumer.subscribe(&[topic]).map_err(failed)?;
+    Ok(consumer)
 }
 
 impl Coordinator for Member {
     fn attend(&mut self) -> Result<(), LogError> {
         match self.consumer.poll(POLL) {
             Some(Err(error)) => match error.rdkafka_error_code() {
-                Some(Code::FencedInstanceId | Code::Fatal) => {
-                    Err(LogError::SameWorker { worker: self.worker, group: self.group.clone() })
-                }
+                Some(Code::FencedInstanceId | Code::Fatal) => self.rejoin(),
                 // The client tries again by itself; topics that are gone are noticed by those who read them.
                 _ => {
                     tracing::debug!("the group: {error}");
