@@ -4,9 +4,7 @@
 # workers is killed with kill -9 while events come in steadily, and it is measured when the other one charges the first
 # event in a partition of the dead one. Of each case it is told what an event costs: CPU time of the workers and of the broker,
 # room in the topics, and bytes that went over the loopback interface.
-# At last it is measured how long a job takes to start when it has to fetch all its stores from object storage.
-# Usage: [RUNS=3] [EVENTS=500000] [PARTITIONS=16] [RATE=5000] [SECONDS_BEFORE=150] [RESTORED=5000000]
-#   tests/bench-kafka.sh [--json]
+# Usage: [RUNS=3] [EVENTS=500000] [PARTITIONS=16] [RATE=5000] [SECONDS_BEFORE=150] tests/bench-kafka.sh [--json]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=tests/bench-lib.sh
@@ -16,7 +14,6 @@ RUNS=${RUNS:-3}
 EVENTS=${EVENTS:-500000}
 PARTITIONS=${PARTITIONS:-16}
 RATE=${RATE:-5000}
-RESTORED=${RESTORED:-5000000}
 SECONDS_BEFORE=${SECONDS_BEFORE:-150}
 FIRST_PORT=${FIRST_PORT:-19480}
 declare -a PIDS=()
@@ -50,7 +47,7 @@ configure() {
         "$BROKERS" "${CASE//\//-}"
       printf '[group]\nworker = %s\n' "$worker"
     fi
-    if [[ $log == kafka || $CASE == restore-* ]]; then
+    if [[ $log == kafka ]]; then
       printf '[checkpoints]\nremote = "file://%s/depot"\n' "$DIR/$CASE"
     fi
   } >"$DIR/$CASE/worker-$worker.toml"
@@ -194,43 +191,6 @@ held_by() {
   sum "$1" '^weir_group_partitions '
 }
 
-# Seconds until a job answers.
-starting() {
-  local begun
-  begun=$EPOCHREALTIME
-  start 1 embedded
-  wait_until opened 1 1
-  awk -v now="$EPOCHREALTIME" -v begun="$begun" 'BEGIN { printf "%.2f\n", now - begun }'
-}
-
-opened() {
-  sum 1 '^weir_records_in_total[{]stage="collect"'
-}
-
-# How long a job takes to start with its stores, and when it has to fetch all of them.
-restore() {
-  local run=$1 there fetching
-  CASE=restore-$run CLOCK=events SOURCES=$DIR/restore-$run/log
-  mkdir -p "$SOURCES"
-  say "Fetching the state of $RESTORED events, run $run"
-  cp "$LOG/accounts.csv" "$SOURCES"
-  touch "$SOURCES/events-0.ndjson" "$SOURCES/events-1.ndjson"
-  start 1 embedded
-  wait_until taken_by 1 $(($(wc -l <"$LOG/accounts.csv") - 1))
-  cp "$LOG"/events-*.ndjson "$SOURCES"
-  wait_until done_by 1 "$RESTORED"
-  until (($(sum 1 '^weir_checkpoint_uploads_waiting ') == 0)); do sleep 0.1; done
-  stop
-  there=$(starting)
-  stop
-  rm -rf "$DIR/$CASE"/worker-0/{checkpoints,state/1/{anti-brush,anti-fraud,deduct,post-process}-*}
-  fetching=$(starting)
-  printf '{"start_s": %s, "start_without_stores_s": %s, "restored_bytes": %s}\n' "$there" "$fetching" \
-    "$(sum 1 '^weir_checkpoint_fetched_bytes_total ')"
-  stop
-  rm -rf "${DIR:?}/$CASE"
-}
-
 main() {
   local format=${1:-} run results
   [[ -z $format || $format == --json ]] || die "usage: tests/bench-kafka.sh [--json]; see its head"
@@ -245,23 +205,16 @@ main() {
   for ((run = 1; run <= RUNS; run++)); do
     takeover "$run"
   done >"$DIR/takeover.json"
-  EVENTS=$RESTORED generate_log --malformed-rate 0
-  for ((run = 1; run <= RUNS; run++)); do
-    restore "$run"
-  done >"$DIR/restore.json"
   jq --null-input --slurpfile runs "$DIR/throughput.json" --slurpfile takeovers "$DIR/takeover.json" \
-    --slurpfile restores "$DIR/restore.json" --arg machine "$(machine)" --argjson events "$EVENTS" --argjson rate "$RATE" '
+    --arg machine "$(machine)" --argjson events "$EVENTS" --argjson rate "$RATE" '
     def median: sort | .[(length - 1) / 2 | floor];
     def of($case): [$runs[] | select(.case == $case)] as $all
       | reduce ($all[0] | keys[] | select(. != "case")) as $key ({};
           .[$key] = ($all | map(.[$key]) | {median: median, runs: .}));
     def took($key): [$takeovers[][$key]] | {median: median, runs: .};
-    def restored($key): [$restores[][$key]] | {median: median, runs: .};
     {machine: $machine, events: $events, embedded: of("embedded"), one_worker: of("one-worker"),
      two_workers: of("two-workers"), rate: $rate, open_s: took("open_s"), first_record_s: took("first_record_s"),
-     uploaded_bytes_per_minute: took("uploaded_bytes_per_minute"), fetched_bytes: took("fetched_bytes"),
-     start_s: restored("start_s"), start_without_stores_s: restored("start_without_stores_s"),
-     restored_bytes: restored("restored_bytes")}
+     uploaded_bytes_per_minute: took("uploaded_bytes_per_minute"), fetched_bytes: took("fetched_bytes")}
     | .one_worker_to_embedded = .one_worker.events_per_s.median / .embedded.events_per_s.median
     | .two_workers_to_one = .two_workers.events_per_s.median / .one_worker.events_per_s.median' >"$results"
   if [[ $format == --json ]]; then
