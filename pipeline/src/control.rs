@@ -73,6 +73,7 @@ impl Asked {
 fn status_of_error(error: JobError) -> Status {
     match error {
         JobError::Refused(text) => Status::failed_precondition(text),
+        JobError::Overtaken => Status::failed_precondition(error.to_string()),
         JobError::Invalid(text) => Status::invalid_argument(text),
         JobError::Unanswered { .. } => Status::unavailable(error.to_string()),
         away if away.is_away() => Status::unavailable(away.to_string()),
@@ -122,15 +123,17 @@ impl Control for JobControl {
         &self,
         _: Request<rpc::GenerationsRequest>,
     ) -> Result<Response<GenerationsResponse>, Status> {
-        let job = self.job()?;
-        let registry = job.registry();
-        let published = registry.published();
-        let all = registry.all();
-        Ok(Response::new(GenerationsResponse {
-            generations: all.iter().map(|(g, standing)| generation(&job, g, *standing)).collect(),
-            published,
-            minute: job.minute_of(published).0,
-        }))
+        self.blocking(|job| {
+            let published = job.registry().published();
+            let all = job.registry().all();
+            let generations = all.iter().map(|(g, standing)| generation(job, g, *standing));
+            Ok(GenerationsResponse {
+                generations: generations.collect::<Result<_, _>>()?,
+                published,
+                minute: job.promotion().minute_of(published)?.0,
+            })
+        })
+        .await
     }
 
     async fn rewind(
@@ -151,7 +154,7 @@ impl Control for JobControl {
                 0 => job.rewind(&rewind)?,
                 id => job.go_back(id, &rewind)?,
             };
-            Ok(generation(job, &begun, Standing::Candidate))
+            generation(job, &begun, Standing::Candidate)
         };
         written.done(self, work, |g: &rpc::Generation| json!({ "generation": g.id })).await
     }
@@ -274,10 +277,11 @@ fn asked(request: &rpc::RewindRequest) -> Result<Rewind, Status> {
     Ok(Rewind { to, from, rules, pause: request.pause, reason })
 }
 
-fn generation(job: &Job, g: &Generation, standing: Standing) -> rpc::Generation {
+fn generation(job: &Job, g: &Generation, standing: Standing) -> Result<rpc::Generation, JobError> {
+    let promotion = job.promotion();
     let runs = matches!(standing, Standing::Candidate | Standing::Promoting | Standing::Published);
     let own = job.statuses().into_iter().filter(|s| s.task.generation == g.id);
-    rpc::Generation {
+    Ok(rpc::Generation {
         id: g.id,
         base: g.base,
         recorded: g.recorded,
@@ -288,11 +292,11 @@ fn generation(job: &Job, g: &Generation, standing: Standing) -> rpc::Generation 
         begun_ms: g.begun_ms,
         reason: g.reason.clone(),
         standing: standing.name().to_owned(),
-        minute: if runs { job.minute_of(g.id).0 } else { 0 },
+        minute: if runs { promotion.minute_of(g.id)?.0 } else { 0 },
         lag: own.map(|s| s.lag()).sum(),
-        caught_up: runs && job.has_caught_up(g.id),
+        caught_up: runs && promotion.has_caught_up(g.id)?,
         promoted_minute: job.registry().promoted_at(g.id).map_or(0, |m| m.0),
-    }
+    })
 }
 
 fn status(job: &Job) -> StatusResponse {

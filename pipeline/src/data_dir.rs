@@ -182,18 +182,39 @@ impl DataDir {
         let whole = DataDir { root: root.clone(), worker: None, workers, ..self.clone() };
         remove_all(root)?;
         fs::create_dir_all(whole.state(1)).map_err(JobError::io("create", root))?;
-        let copy = |from: &Path, to: &Path| fs::copy(from, to).map_err(JobError::io("copy", from));
-        copy(&self.control_log(), &whole.control_log())?;
-        fs::create_dir(whole.rules()).map_err(JobError::io("create", root))?;
-        for rules in fs::read_dir(self.rules()).map_err(JobError::io("list", &self.rules()))? {
-            let rules = rules.map_err(JobError::io("list", &self.rules()))?;
-            copy(&rules.path(), &whole.rules().join(rules.file_name()))?;
-        }
+        self.tell_whole(&whole)?;
         let checkpoints = root.join("checkpoints");
         std::os::unix::fs::symlink("../checkpoints", &checkpoints)
             .map_err(JobError::io("link", &checkpoints))?;
         write_settings(&root.join("weir.json"), whole.settings(self.topics.kafka_options().cloned()))?;
         Ok(whole)
+    }
+
+    /// Copies what this worker knows of generations and rules to the directory of a whole group. What is read there stays
+    /// readable: it is replaced, or it is new.
+    pub fn tell_whole(&self, whole: &DataDir) -> Result<(), JobError> {
+        let read = |from: &Path| fs::read(from).map_err(JobError::io("read", from));
+        let write =
+            |to: &Path, text: &[u8]| replace_file(to, text, PUBLIC, None).map_err(JobError::io("write", to));
+        // What it speaks of is there before it.
+        let decided = read(&self.control_log())?;
+        fs::create_dir_all(whole.rules()).map_err(JobError::io("create", &whole.rules()))?;
+        for rules in fs::read_dir(self.rules()).map_err(JobError::io("list", &self.rules()))? {
+            let rules = rules.map_err(JobError::io("list", &self.rules()))?;
+            write(&whole.rules().join(rules.file_name()), &read(&rules.path())?)?;
+        }
+        let states = self.root.join("state");
+        fs::create_dir_all(&states).map_err(JobError::io("create", &states))?;
+        for generation in fs::read_dir(&states).map_err(JobError::io("list", &states))? {
+            let generation = generation.map_err(JobError::io("list", &states))?;
+            let cut = generation.path().join(CUT);
+            if cut.exists() && generation.path().extension().is_none() {
+                let target = whole.root.join("state").join(generation.file_name());
+                fs::create_dir_all(&target).map_err(JobError::io("create", &target))?;
+                write(&target.join(CUT), &read(&cut)?)?;
+            }
+        }
+        write(&whole.control_log(), &decided)
     }
 
     /// Partitions of every topic.
@@ -330,15 +351,20 @@ impl DataDir {
         })
     }
 
-    /// Makes the stores of a generation of the checkpoints of a cut, from a stage on: links, no copies.
-    /// They get their name when all are whole.
-    pub fn begin_state(&self, generation: u32, cut: &Cut, from: StageId) -> Result<(), JobError> {
+    /// Makes the stores of a generation, those of some stages, of the checkpoints of a cut: links, no copies. They get their
+    /// name when all are whole.
+    pub fn begin_state(
+        &self,
+        generation: u32,
+        cut: &Cut,
+        here: impl Fn(StageId) -> bool,
+    ) -> Result<(), JobError> {
         let target = self.state(generation);
         let unfinished = target.with_extension("unfinished");
         remove_all(&unfinished)?;
         remove_all(&target)?;
         fs::create_dir_all(&unfinished).map_err(JobError::io("create", &unfinished))?;
-        for manifest in cut.manifests().iter().filter(|m| m.task.stage >= from) {
+        for manifest in cut.manifests().iter().filter(|m| here(m.task.stage)) {
             self.checkpoints().restore(manifest, &unfinished.join(manifest.task.task().to_string()))?;
         }
         let path = unfinished.join(CUT);

@@ -128,6 +128,11 @@ pub enum JobError {
     /// What is asked of a generation cannot be done as things stand.
     #[error("{0}")]
     Refused(String),
+    /// Somebody else in the group was faster.
+    #[error(
+        "another worker of the group has decided something else meanwhile: see `weir generation list`, and ask again"
+    )]
+    Overtaken,
     /// A command makes no sense.
     #[error("{0}")]
     Invalid(String),

@@ -102,31 +102,31 @@ impl Fleet {
     /// The tasks that every generation which is to run needs, the published ones first; and how many of
     /// them work in the background.
     pub fn open_all(&self) -> Result<(Tasks, Tasks), JobError> {
-        let published = self.registry.published();
-        let mut live = Vec::new();
-        for stage in &FLOW {
-            live.push((stage, self.registry.runs(published, stage.id)));
-        }
-        for unsettled in self.registry.unsettled().into_iter().filter(|id| !self.registry.has_ends(*id)) {
-            live.extend(self.predecessors(unsettled));
-        }
-        let mut beside = Vec::new();
-        for (generation, standing) in self.registry.all() {
-            if standing == Standing::Candidate {
-                beside.extend(FLOW.iter().filter(|s| s.id >= generation.from).map(|s| (s, generation.id)));
-            }
-        }
         let holds = |partition| self.holds(partition);
-        let live = self.open(&live, holds)?;
+        let live = self.open(&self.published(), holds)?;
         self.set_live();
-        Ok((live, self.open(&beside, holds)?))
+        Ok((live, self.open(&self.candidates(), holds)?))
+    }
+
+    /// The stages of the published line, also of that which ends.
+    fn published(&self) -> Vec<(&'static Stage, u32)> {
+        let published = self.registry.published();
+        let mut stages: Vec<_> = FLOW.iter().map(|s| (s, self.registry.runs(published, s.id))).collect();
+        for unsettled in self.registry.unsettled().into_iter().filter(|id| !self.registry.has_ends(*id)) {
+            stages.extend(self.predecessors(unsettled));
+        }
+        stages
+    }
+
+    /// The stages that run beside it.
+    fn candidates(&self) -> Vec<(&'static Stage, u32)> {
+        let all = self.registry.all().into_iter().filter(|(_, s)| *s == Standing::Candidate);
+        all.flat_map(|(g, _)| FLOW.iter().filter(move |s| s.id >= g.from).map(move |s| (s, g.id))).collect()
     }
 
     /// Opens the tasks of partitions that come to this worker.
     pub fn take(&self, partitions: &[u32]) -> Result<Tasks, JobError> {
-        let published = self.registry.published();
-        let stages: Vec<_> = FLOW.iter().map(|s| (s, self.registry.runs(published, s.id))).collect();
-        let tasks = self.open(&stages, |partition| partitions.contains(&partition))?;
+        let tasks = self.open(&self.published(), |partition| partitions.contains(&partition))?;
         self.held().iter_mut().for_each(|held| held.extend(partitions));
         Ok(tasks)
     }
@@ -141,11 +141,30 @@ impl Fleet {
         Ok(())
     }
 
-    /// Opens the tasks of a candidate.
-    pub fn open_candidate(&self, id: u32) -> Result<Tasks, JobError> {
-        let from = self.registry.get(id).map_or(StageId::AntiBrush, |(g, _)| g.from);
-        let stages: Vec<_> = FLOW.iter().filter(|s| s.id >= from).map(|s| (s, id)).collect();
-        self.open(&stages, |partition| self.holds(partition))
+    /// Opens the tasks of candidates that are not open yet.
+    pub fn open_candidates(&self) -> Result<Tasks, JobError> {
+        let mut tasks = Vec::new();
+        for (stage, generation, partitions) in self.lacking() {
+            tasks.extend(self.open(&[(stage, generation)], |partition| partitions.contains(&partition))?);
+        }
+        Ok(tasks)
+    }
+
+    /// Whether there are any.
+    pub fn lacks_candidates(&self) -> bool {
+        !self.lacking().is_empty()
+    }
+
+    fn lacking(&self) -> Vec<(&'static Stage, u32, Vec<u32>)> {
+        let open: BTreeSet<Producer> = self.statuses().iter().map(|status| status.task).collect();
+        let lacking = |(stage, generation): (&'static Stage, u32)| {
+            let tasks = self.dir.tasks_of(stage.id).into_iter().map(|task| task.in_generation(generation));
+            let lacks = |task: &Producer| self.holds(task.partition.into()) && !open.contains(task);
+            let partitions: Vec<u32> = tasks.filter(lacks).map(|task| task.partition.into()).collect();
+            (stage, generation, partitions)
+        };
+        let all = self.candidates().into_iter().map(lacking);
+        all.filter(|(.., partitions)| !partitions.is_empty()).collect()
     }
 
     /// The stages that a promoted generation takes over, with the generations that end.
@@ -294,19 +313,34 @@ impl Fleet {
 
     /// Deletes what a generation has.
     pub fn delete(&self, id: u32, from: StageId) -> Result<(), JobError> {
-        for topic in outputs_from(from) {
-            self.log.remove(topic.of(id))?;
-        }
+        self.delete_topics(id, from)?;
+        self.dir.remove_generation(id)
+    }
+
+    /// Deletes the topics of a generation.
+    pub fn delete_topics(&self, id: u32, from: StageId) -> Result<(), JobError> {
+        Ok(outputs_from(from).into_iter().try_for_each(|topic| self.log.remove(topic.of(id)))?)
+    }
+
+    /// Deletes the stores that this worker has of stages that have ended.
+    pub fn remove_stores(&self, ended: &[(&'static Stage, u32)]) -> Result<(), JobError> {
+        ended.iter().try_for_each(|(stage, generation)| {
+            self.dir.remove_stores(*generation, |other| other != stage.id)
+        })
+    }
+
+    /// Deletes what this worker has of a generation; others may still write to its topics.
+    pub fn leave(&self, id: u32, from: StageId) -> Result<(), JobError> {
+        outputs_from(from).into_iter().try_for_each(|topic| self.log.leave(topic.of(id)))?;
         self.dir.remove_generation(id)
     }
 
     /// The places at which the topics that a promoted generation makes anew end in the recorded line.
-    pub fn ends(&self, id: u32) -> Vec<(Topic, Vec<u64>)> {
-        let Some((generation, _)) = self.registry.get(id) else { return Vec::new() };
-        let end = |topic, p| self.registry.line(generation.recorded, topic).end(&*self.log, p);
-        crate::flow::topics_from(generation.from)
-            .map(|t| (t, (0..self.dir.partitions()).map(|p| end(t, p)).collect()))
-            .collect()
+    pub fn ends(&self, id: u32) -> Result<Vec<(Topic, Vec<u64>)>, JobError> {
+        let Some((generation, _)) = self.registry.get(id) else { return Ok(Vec::new()) };
+        let end = |topic, p| self.registry.line(generation.recorded, topic).find_end(&*self.log, p);
+        let ends = |topic| (0..self.dir.partitions()).map(|p| end(topic, p)).collect::<Result<_, _>>();
+        crate::flow::topics_from(generation.from).map(|t| Ok((t, ends(t)?))).collect()
     }
 }
 

@@ -48,6 +48,10 @@ pub fn catch_up(dir: &DataDir, task: Producer, shared: &Shared, uploads: &Upload
         Ok(Some(minute)) => {
             tracing::info!("{task} goes on from the checkpoint of {minute} in object storage")
         }
+        Ok(None) if here.is_none() && task.generation > 1 => {
+            let cut = dir.read_cut(task.generation)?;
+            cut.of(task.task()).map_or(Ok(()), |begun| uploads.fetch(begun.task, begun.minute))?;
+        }
         Ok(None) => {}
         // What is here is right, too, only older.
         Err(error) if path.exists() => tracing::warn!("{error}"),

@@ -1,6 +1,8 @@
 //! Checkpoints go to object storage beside the job: nothing waits for that. What is not there when a worker dies is folded
 //! again by whoever goes on, from the checkpoint before.
 
+use crate::error::JobError;
+use crate::generations::{Registry, Standing};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use weir_proto::{Minute, Producer};
 use weir_state::depot::{Became, Depot, DepotError, Moved};
-use weir_state::{CheckpointDir, Retention};
+use weir_state::{CheckpointDir, Manifest, Retention};
 
 /// Checkpoints that wait, at most: the oldest ones are given up when there are more.
 const WAITING: usize = 4096;
@@ -126,25 +128,49 @@ impl Uploads {
         self.changed.notify_all();
     }
 
-    /// Lets go of what is in the depot beyond its retention, now and then, in these generations; others lose nothing.
-    pub fn sweep(&self, retention: &Retention, generations: &BTreeSet<u32>) -> Result<(), DepotError> {
+    /// Lets go of what is in the depot beyond its retention, now and then; of what a generation was begun from while it may
+    /// go back to that, nothing.
+    pub fn sweep(&self, retention: &Retention, registry: &Registry) -> Result<(), JobError> {
         let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
         if swept.is_some_and(|at| at.elapsed() < SWEEP_EVERY) {
             return Ok(());
         }
         *swept = Some(Instant::now());
-        // A task that lags behind is measured by itself: its newest one stays in any case.
-        let mut newest = BTreeMap::new();
-        for generation in generations {
+        let all = registry.all().into_iter();
+        let standings: BTreeMap<u32, Standing> = all.map(|(g, standing)| (g.id, standing)).collect();
+        let is_over = |g: u32| {
+            matches!(standings.get(&g), Some(Standing::Superseded | Standing::Dropped))
+                && !registry.ancestors(registry.published()).contains(&g)
+        };
+        let (mut newest, mut of_line, mut begun) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        for (generation, standing) in standings.iter().filter(|(g, _)| !is_over(**g)) {
             for task in self.depot.tasks(*generation)? {
-                newest.extend(self.depot.minutes(task)?.last().map(|minute| (task, *minute)));
+                let minute = self.depot.minutes(task)?.last().copied().unwrap_or_default();
+                // A task that lags behind is measured by itself: its newest one stays in any case.
+                newest.insert(task, minute);
+                let known: &mut Minute = of_line.entry(task.task()).or_default();
+                *known = minute.max(*known);
             }
+            let runs_beside = matches!(standing, Standing::Candidate | Standing::Promoting);
+            let is_needed = |m: &&Manifest| {
+                runs_beside || !newest.contains_key(&m.task.task().in_generation(*generation))
+            };
+            let cut = registry.cut(*generation);
+            begun.extend(cut.manifests().iter().filter(is_needed).map(|m| (m.task, m.minute)));
         }
         let keeps = |task: Producer, minute: Minute| {
-            newest.get(&task).is_none_or(|own| retention.keeps(minute, *own))
+            let now = newest.get(&task).or_else(|| of_line.get(&task.task()));
+            standings.get(&task.generation) != Some(&Standing::Dropped)
+                && (begun.contains(&(task, minute)) || now.is_none_or(|now| retention.keeps(minute, *now)))
         };
         let removed = self.depot.keep(keeps, 2 * Depot::LEAST_GRACE)?;
         tracing::debug!("{} checkpoints and {} files have left the depot", removed.manifests, removed.files);
+        Ok(())
+    }
+
+    /// Fetches what the task of a generation is begun from, so that it stands as if it had been taken here.
+    pub fn fetch(&self, task: Producer, minute: Minute) -> Result<(), DepotError> {
+        crate::metrics::fetched(self.depot.fetch(task, minute, &self.checkpoints)?.bytes);
         Ok(())
     }
 

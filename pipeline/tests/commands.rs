@@ -6,13 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
+use weir_pipeline::data_dir::{DataDir, DataDirLock};
+use weir_pipeline::generations::{Cut, Entry, Generation, Registry};
 use weir_pipeline::input::Scan;
-use weir_pipeline::log::{EmbeddedLog, LiveLog, LogOptions};
+use weir_pipeline::log::{EmbeddedLog, LiveLog, Log, LogOptions};
 use weir_pipeline::scheduler::{Need, Work};
 use weir_pipeline::source::accounts::AccountsProgress;
 use weir_pipeline::source::commands::CommandsTask;
 use weir_pipeline::source::mailbox::Submission;
-use weir_proto::{Producer, Record, StageId, Topic, rpc};
+use weir_proto::{Minute, Producer, Record, StageId, Topic, rpc};
 use weir_state::{Shared, Store};
 
 const PARTITIONS: u32 = 4;
@@ -20,6 +22,8 @@ const PARTITIONS: u32 = 4;
 struct Source {
     log: Arc<EmbeddedLog>,
     task: CommandsTask,
+    registry: Arc<Registry>,
+    _lock: DataDirLock,
 }
 
 impl Source {
@@ -29,8 +33,11 @@ impl Source {
         let store = Store::open(&dir.join("store"), &Shared::new(1 << 20)).unwrap();
         let accounts = AccountsProgress { loaded: true.into(), ..AccountsProgress::default() };
         let task = Producer { stage: StageId::Commands, partition: 0, generation };
-        let task = CommandsTask::open(PARTITIONS, store, log.clone(), task, Arc::new(accounts)).unwrap();
-        Source { log, task }
+        let (data_dir, lock) = DataDir::lock(&dir.join("data"), PARTITIONS, None, None).unwrap();
+        let registry = Arc::new(Registry::open(&data_dir).unwrap());
+        let task =
+            CommandsTask::open(PARTITIONS, store, log.clone(), task, registry.clone(), Arc::new(accounts));
+        Source { log, task: task.unwrap(), registry, _lock: lock }
     }
 
     /// Puts commands of two advertisers in and appends them, durably.
@@ -49,6 +56,26 @@ impl Source {
             std::thread::sleep(Duration::from_millis(1));
         }
         waiting
+    }
+
+    /// Decides that another generation reads from now on, and that of what stands in some partitions now it is the last.
+    fn promote(&self, keeps: impl Fn(u32, u64) -> u64) {
+        let generation = Generation {
+            id: 2,
+            base: 1,
+            recorded: 1,
+            cut: Minute(7),
+            from: StageId::AntiFraud,
+            rules: 0,
+            paused: false,
+            begun_ms: 0,
+            reason: String::new(),
+        };
+        self.registry.begin(&generation, &Cut::default()).unwrap();
+        self.registry.decide(&Entry::Promoted { generation: 2, at: Minute(9) }).unwrap();
+        let end = |p| keeps(p, self.log.high_watermark(Topic::Judged.of(1), p));
+        let ends = vec![(Topic::Judged, (0..PARTITIONS).map(end).collect())];
+        self.registry.decide(&Entry::Ended { generation: 2, ends }).unwrap();
     }
 
     fn commit(&mut self) {
@@ -134,4 +161,34 @@ fn a_closed_inlet_takes_nothing_in_and_opens_in_another_generation() {
     assert_eq!(keys(&source.judged(1)), ["a"]);
     assert_eq!(keys(&source.judged(2)), ["b", "c"]);
     assert_eq!(positions(&source.judged(2)), [1, 2], "it goes on counting");
+}
+
+/// Commands that came behind the end of the generation before, which nobody reads there.
+#[test]
+fn what_came_too_late_for_one_generation_is_brought_to_the_next() {
+    for killed in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut source = Source::open(dir.path(), 1);
+        source.append(&["a", "b", "c", "d", "e"]);
+        source.commit();
+        // Of one partition nothing is read any more, of the others all.
+        let with_most = (0..PARTITIONS).max_by_key(|p| source.log.high_watermark(Topic::Judged.of(1), *p));
+        source.promote(|p, end| if Some(p) == with_most { end - 2 } else { end });
+        let inlet = source.task.inlet();
+        inlet.close();
+        assert_eq!(source.task.need(), Need::Nothing);
+        inlet.go_on_in(2);
+        source.append(&["f"]);
+        if killed {
+            drop(source);
+            source = Source::open(dir.path(), 2);
+            source.append(&["g"]);
+        }
+        source.commit();
+        let judged = source.judged(2);
+        let brought = if killed { vec!["c", "e", "f", "g"] } else { vec!["c", "e", "f"] };
+        assert_eq!(keys(&judged), brought, "{judged:?}");
+        drop(source);
+        assert_eq!(Source::open(dir.path(), 2).judged(2), judged);
+    }
 }

@@ -1,11 +1,12 @@
 //! `weir rewind`.
 
 use super::Failure;
-use super::minutes::minute;
+use super::minutes::minute_before;
 use super::output::line;
 use super::progress::{minutes_bar, records_spinner};
 use super::replay::{difference, folding_stage, rules};
 use super::session::Session;
+use super::whole;
 use crate::data_dir::DataDir;
 use crate::generations::{Cuts, Difference, Registry, Sides};
 use crate::log::BesideLog;
@@ -57,10 +58,7 @@ pub(super) struct RewindArgs {
 
 pub(super) fn rewind(args: &RewindArgs) -> Result<(), Failure> {
     let dir = DataDir::open(&args.data_dir)?;
-    let to = {
-        let registry = Registry::open(&dir)?;
-        minute(&args.to, &Cuts::of(&dir, &registry, registry.published()))?
-    };
+    let to = minute_before(&args.to, || newest(&dir))?;
     let set = args.rules.as_ref().map(|path| rules(path)).transpose()?;
     let request = RewindRequest {
         to_minute: to.0,
@@ -79,6 +77,15 @@ pub(super) fn rewind(args: &RewindArgs) -> Result<(), Failure> {
     let done = finish(&mut session, &dir, &begun, args.apply)?;
     session.close()?;
     said(args.json, &begun, Some(&done.0), done.1)
+}
+
+/// The newest minute that can be gone back to.
+fn newest(dir: &DataDir) -> Result<Minute, Failure> {
+    if dir.worker().is_some() {
+        return Ok(whole::complete(dir)?.last().copied().unwrap_or_default());
+    }
+    let registry = Registry::open(dir)?;
+    Ok(Cuts::of(dir, &registry, registry.published()).newest()?.unwrap_or_default())
 }
 
 /// Waits until a generation has caught up, compares, and publishes it if wanted.

@@ -70,6 +70,11 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// Whether the workers of a group decide it together.
+    pub fn is_shared(&self) -> bool {
+        !matches!(self, Entry::Switch(_))
+    }
+
     /// The generation that it drops, if it does.
     pub fn drops(&self) -> Option<u32> {
         match self {

@@ -10,6 +10,7 @@ mod difference;
 mod promotion;
 mod registry;
 mod settled;
+mod shared;
 
 pub use control_log::{ControlLog, Entry, Generation};
 pub use cut::{Cut, CutInfo, Cuts};

@@ -7,15 +7,25 @@
 //!    generation's topics from here on;
 //! 3. *settled*: the difference between the ledger and the new outcomes, of all charges decided before
 //!    that tick, stands in `adjustments`. A charge that came out the same has none.
+//!
+//! In a group any worker decides the first step, the one that has partition 0 the others, and each carries out what was
+//! decided with what it has: [`Promotion::follow`]. Which tick it is to be is decided some minutes ahead, so that all know
+//! it in time. One that comes to know it late, since object storage was away, stops at a later tick: what it made behind the
+//! one decided is in topics that nobody reads so far any more. How far tasks are is told by their checkpoints in object
+//! storage, whoever has them.
 
-use super::{Difference, Entry, Registry, Sides};
+use super::{Difference, Entry, Generation, Registry, Sides, Standing};
 use crate::error::JobError;
 use crate::fleet::Fleet;
-use crate::log::{LiveLog, NewBatch};
+use crate::flow::{FLOW, Stage};
+use crate::group::Afar;
+use crate::log::{BesideLog, LiveLog, Log, LogPlace, NewBatch};
 use crate::scheduler::Scheduler;
-use crate::source::collect::CollectProgress;
+use crate::source::collect::{CollectProgress, now_ms};
 use crate::source::inlet::Inlet;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use weir_proto::{BatchBuilder, Minute, Producer, Provenance, StageId, Topic};
 use weir_state::failpoints;
@@ -26,6 +36,12 @@ const POLL: Duration = Duration::from_millis(2);
 const CATCH_UP: Duration = Duration::from_secs(5);
 /// Adjustments appended as one batch.
 const BATCH: usize = 1_000;
+/// How many ticks ahead a group decides.
+const AHEAD: u32 = 2;
+/// How long after a decision a tick is sent, where none may come by itself: until then all workers know of it.
+const ALL_KNOW: Duration = Duration::from_secs(5);
+/// How long after a generation was dropped workers of a group may still write to its topics.
+const LET_GO: Duration = Duration::from_secs(15 * 60);
 
 /// Carries promotions out.
 pub struct Promotion {
@@ -45,58 +61,213 @@ pub struct Promotion {
     pub partitions: u32,
     /// Whether ticks come by themselves, with the wall clock.
     pub ticks_come: bool,
+    /// Where the topics are.
+    pub topics: LogPlace,
+    /// What the other workers have done, in a group.
+    pub group: Option<Arc<Afar>>,
+    /// One decision after the other is made and carried out; nor do partitions come or go meanwhile.
+    pub turn: Mutex<()>,
+    /// The promotion that was seen last to wait for its tick, and since when.
+    pub waits: Mutex<Option<(u32, Instant)>>,
+    /// Since when generations are known to be dropped, until their topics are deleted.
+    pub dropped: Mutex<BTreeMap<u32, Option<Instant>>>,
 }
 
 impl Promotion {
     /// Decides that a candidate takes over at the next tick.
     pub fn decide(&self, id: u32) -> Result<Minute, JobError> {
         self.registry.check_promotable(id)?;
-        let standings = || (self.fleet.minute_of(id), self.fleet.published_minute());
-        let deadline = Instant::now() + CATCH_UP;
-        self.wait(|| standings().0 >= standings().1 || Instant::now() > deadline)?;
-        let (own, published) = standings();
-        if own < published {
-            return Err(JobError::Refused(format!(
-                "generation {id} has come to {own}, the published one to {published}: wait until it has caught \
-                 up, `weir generation list` shows it"
-            )));
-        }
-        let at = self.between_ticks(|next| {
-            self.registry.decide(&Entry::Promoted { generation: id, at: next })?;
-            Ok(next)
-        })?;
-        self.fleet.end_predecessors(id);
+        self.expect_caught_up(id)?;
+        let _turn = self.turn();
+        self.take_in()?;
+        self.registry.check_promotable(id)?;
+        let decide = |at| {
+            self.registry.decide(&Entry::Promoted { generation: id, at })?;
+            Ok(at)
+        };
+        let at = if self.group.is_some() { decide(self.ahead()) } else { self.between_ticks(decide) }?;
+        self.carry_out(&Entry::Promoted { generation: id, at })?;
         for (other, standing) in self.registry.all() {
-            if standing == super::Standing::Candidate {
+            if standing == Standing::Candidate {
                 tracing::warn!("generation {} is dropped: it followed what is published no more", other.id);
-                self.give_up(other.id)?;
+                self.drop_candidate(other.id)?;
             }
         }
-        self.go_on();
         Ok(at)
+    }
+
+    fn expect_caught_up(&self, id: u32) -> Result<(), JobError> {
+        let deadline = Instant::now() + CATCH_UP;
+        loop {
+            let (own, published) = (self.minute_of(id)?, self.minute_of(self.registry.published())?);
+            if self.is_near(own, published) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(JobError::Refused(format!(
+                    "generation {id} has come to {own}, the published one to {published}: wait until it has caught \
+                     up, `weir generation list` shows it"
+                )));
+            }
+            self.rest()?;
+        }
+    }
+
+    /// Whether a candidate that has come so far has caught up. In a group it takes over some minutes later, and
+    /// checkpoints get to object storage one after the other.
+    fn is_near(&self, own: Minute, published: Minute) -> bool {
+        own >= if self.group.is_some() { published.minus(1) } else { published }
+    }
+
+    /// Whether a candidate has caught up with the published generation.
+    pub fn has_caught_up(&self, id: u32) -> Result<bool, JobError> {
+        Ok(self.is_near(self.minute_of(id)?, self.minute_of(self.registry.published())?))
+    }
+
+    /// The newest tick that all tasks of a generation have folded; of the published one, those of its line.
+    pub fn minute_of(&self, id: u32) -> Result<Minute, JobError> {
+        let published = self.registry.published();
+        let Some(afar) = &self.group else {
+            let own = if published == id { self.fleet.published_minute() } else { self.fleet.minute_of(id) };
+            return Ok(own);
+        };
+        let runs = |s: &'static Stage| (s, if published == id { self.registry.runs(id, s.id) } else { id });
+        let from = self.registry.get(id).map_or(StageId::AntiBrush, |(g, _)| g.from);
+        let stages = FLOW.iter().filter(|s| published == id || s.id >= from).map(runs);
+        afar.come_to(&stages.collect::<Vec<_>>())
+    }
+
+    /// A tick that no worker has come to yet.
+    fn ahead(&self) -> Minute {
+        let seen = self.fleet.statuses().iter().map(|status| status.last_tick()).max().unwrap_or_default();
+        let sent = self.collect.last_tick.load(Ordering::Acquire);
+        let now = if self.ticks_come { Minute::of_ms(now_ms()).0 } else { 0 };
+        Minute(seen.max(sent).max(now) + AHEAD)
+    }
+
+    /// Until it is dropped nothing else is decided or carried out, and no partition comes or goes.
+    pub fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a generation, durably, and runs its tasks beside the published ones.
+    pub fn begin(&self, generation: &Generation, cut: &super::Cut) -> Result<(), JobError> {
+        self.registry.begin(generation, cut)?;
+        self.carry_out(&Entry::Begun(generation.clone()))?;
+        tracing::info!("generation {} has begun from {}", generation.id, generation.cut);
+        Ok(())
+    }
+
+    /// Carries out what other workers have decided; for whoever has the turn.
+    pub fn take_in(&self) -> Result<(), JobError> {
+        self.registry.take_in(|entry| self.carry_out(entry))
+    }
+
+    /// Does what a decision means for the tasks that are here.
+    fn carry_out(&self, decided: &Entry) -> Result<(), JobError> {
+        match decided {
+            Entry::Begun(_) => {
+                self.open_candidates()?;
+                self.go_on();
+            }
+            Entry::Promoted { generation, .. } => {
+                self.fleet.end_predecessors(*generation);
+                self.go_on();
+            }
+            Entry::Ended { generation, .. } => self.hand_over(*generation)?,
+            Entry::Dropped { generation } => {
+                let from = self.registry.get(*generation).map_or(StageId::AntiBrush, |(g, _)| g.from);
+                self.fleet.remove(&self.scheduler, |t| t.generation == *generation && t.stage >= from)?;
+                self.delete(*generation, from)?;
+                self.go_on();
+            }
+            Entry::Settled { .. } | Entry::Switch(_) => {}
+        }
+        Ok(())
+    }
+
+    /// In a group others may still write to its topics.
+    fn delete(&self, id: u32, from: StageId) -> Result<(), JobError> {
+        match self.group {
+            Some(_) => self.fleet.leave(id, from),
+            None => self.fleet.delete(id, from),
+        }
+    }
+
+    /// Runs the tasks of candidates that are not open here yet.
+    pub fn open_candidates(&self) -> Result<(), JobError> {
+        match self.fleet.open_candidates() {
+            Ok(tasks) => self.scheduler.add(tasks, true),
+            // It is tried again.
+            Err(error) if self.group.is_some() && error.is_away() => {
+                tracing::warn!("the tasks of a candidate cannot be opened yet: {error}");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Does what is due in a group: what others have decided, and, if `leads`, the next step of a promotion. What is away is
+    /// waited for.
+    pub fn follow(&self, leads: bool) -> Result<(), JobError> {
+        let follow = || {
+            // Partitions come and go while object storage is away.
+            if self.registry.has_news()? || self.fleet.lacks_candidates() {
+                let _turn = self.turn();
+                self.take_in()?;
+                self.open_candidates()?;
+            }
+            if leads { self.advance() } else { Ok(()) }
+        };
+        match follow() {
+            Err(error) if error.is_away() || matches!(error, JobError::Overtaken) => {
+                tracing::warn!("what is decided about generations is looked at again soon: {error}");
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// Removes what a process that was killed has left of dropped generations.
     pub fn clean_up(&self) -> Result<(), JobError> {
-        let dropped = self.registry.all().into_iter().filter(|(_, s)| *s == super::Standing::Dropped);
-        dropped.map(|(g, _)| g).try_for_each(|g| self.fleet.delete(g.id, g.from))
+        let dropped = self.registry.all().into_iter().filter(|(_, s)| *s == Standing::Dropped);
+        dropped.map(|(g, _)| g).try_for_each(|g| self.delete(g.id, g.from))
+    }
+
+    /// Deletes the topics of generations that were dropped so long ago that all workers of a group have let go of them.
+    pub fn delete_what_was_dropped(&self) -> Result<(), JobError> {
+        let mut seen = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        for (generation, standing) in self.registry.all() {
+            let since = seen.entry(generation.id).or_insert_with(|| Some(Instant::now()));
+            if standing == Standing::Dropped && since.is_some_and(|since| since.elapsed() > LET_GO) {
+                self.fleet.delete_topics(generation.id, generation.from)?;
+                *since = None;
+            } else if standing != Standing::Dropped {
+                *since = Some(Instant::now());
+            }
+        }
+        Ok(())
     }
 
     /// Drops a candidate.
     pub fn give_up(&self, id: u32) -> Result<(), JobError> {
-        let generation = self.registry.check_droppable(id)?;
-        self.registry.decide(&Entry::Dropped { generation: id })?;
-        self.fleet.remove(&self.scheduler, |t| t.generation == id && t.stage >= generation.from)?;
-        self.fleet.delete(id, generation.from)?;
-        self.go_on();
-        Ok(())
+        let _turn = self.turn();
+        self.take_in()?;
+        self.drop_candidate(id)
+    }
+
+    fn drop_candidate(&self, id: u32) -> Result<(), JobError> {
+        self.registry.check_droppable(id)?;
+        let dropped = Entry::Dropped { generation: id };
+        self.registry.decide(&dropped)?;
+        self.carry_out(&dropped)
     }
 
     /// Decides with the next tick's minute while no tick can be sent.
     fn between_ticks<T>(&self, decide: impl FnOnce(Minute) -> Result<T, JobError>) -> Result<T, JobError> {
         self.collect.gate.close();
         self.wait(|| self.collect.gate.is_at_rest())?;
-        let last = self.collect.last_tick.load(std::sync::atomic::Ordering::Acquire);
+        let last = self.collect.last_tick.load(Ordering::Acquire);
         let result = decide(Minute(last + 1));
         if result.is_err() {
             self.go_on();
@@ -106,10 +277,10 @@ impl Promotion {
 
     /// Opens the gates, unless a candidate keeps them closed, and asks for the tick that is waited for.
     pub fn go_on(&self) {
-        use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+        use Ordering::{AcqRel, Acquire, Release};
         let waited_for = self.registry.unsettled().into_iter().filter_map(|id| self.registry.promoted_at(id));
         let last = self.collect.last_tick.load(Acquire);
-        if let Some(at) = waited_for.max().filter(|at| at.0 > last)
+        if let Some(at) = waited_for.max().filter(|at| at.0 > last && self.group.is_none())
             && (!self.ticks_come || self.collect.paused.swap(false, AcqRel))
         {
             self.collect.tick_wanted.store(at.0, Release);
@@ -125,12 +296,17 @@ impl Promotion {
 
     fn wait(&self, mut done: impl FnMut() -> bool) -> Result<(), JobError> {
         while !done() {
-            if self.scheduler.is_stopped() {
-                return Err(JobError::Refused("the job is stopping: ask again when it runs".to_owned()));
-            }
-            self.scheduler.wake();
-            std::thread::sleep(POLL);
+            self.rest()?;
         }
+        Ok(())
+    }
+
+    fn rest(&self) -> Result<(), JobError> {
+        if self.scheduler.is_stopped() {
+            return Err(JobError::Refused("the job is stopping: ask again when it runs".to_owned()));
+        }
+        self.scheduler.wake();
+        std::thread::sleep(POLL);
         Ok(())
     }
 
@@ -140,7 +316,7 @@ impl Promotion {
             let Some(at) = self.registry.promoted_at(id) else { continue };
             if !self.registry.has_ends(id) {
                 self.end(id, at)?;
-            } else if self.fleet.minute_of(id) >= at {
+            } else if self.minute_of(id)? >= at {
                 self.settle(id, at)?;
             }
         }
@@ -149,21 +325,62 @@ impl Promotion {
 
     fn end(&self, id: u32, at: Minute) -> Result<(), JobError> {
         let predecessors = self.fleet.predecessors(id);
-        let statuses = self.fleet.statuses_of(&predecessors);
-        let ours =
-            |task: Producer| predecessors.iter().any(|(s, g)| (s.id, *g) == (task.stage, task.generation));
-        if statuses.iter().any(|s| s.last_tick() < at.0) || !self.scheduler.are_idle(ours) {
+        if let Some(afar) = &self.group {
+            self.ask_for_tick(id, at);
+            if afar.come_to(&predecessors)? < at {
+                return Ok(());
+            }
+        } else {
+            let statuses = self.fleet.statuses_of(&predecessors);
+            let ours = |task: Producer| is_of(&predecessors, task);
+            if statuses.iter().any(|s| s.last_tick() < at.0) || !self.scheduler.are_idle(ours) {
+                return Ok(());
+            }
+            self.close_inlets()?;
+        }
+        let _turn = self.turn();
+        if self.registry.has_ends(id) {
             return Ok(());
         }
+        let ended = Entry::Ended { generation: id, ends: self.fleet.ends(id)? };
+        self.registry.decide(&ended)?;
+        self.carry_out(&ended)
+    }
+
+    /// The tick that a promotion waits for, where none may come by itself.
+    fn ask_for_tick(&self, id: u32, at: Minute) {
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = match *waits {
+            Some((seen, since)) if seen == id => since,
+            _ => waits.insert((id, Instant::now())).1,
+        };
+        let is_sent = self.collect.last_tick.load(Ordering::Acquire) >= at.0;
+        if !self.ticks_come && !is_sent && since.elapsed() > ALL_KNOW {
+            self.collect.tick_wanted.store(at.0, Ordering::Release);
+            self.scheduler.wake();
+        }
+    }
+
+    fn close_inlets(&self) -> Result<(), JobError> {
         self.inlets.iter().for_each(|inlet| inlet.close());
-        self.wait(|| self.inlets.iter().all(|inlet| inlet.is_at_rest()))?;
-        let ends = self.fleet.ends(id);
-        self.registry.decide(&Entry::Ended { generation: id, ends })?;
+        self.wait(|| self.inlets.iter().all(|inlet| inlet.is_at_rest()))
+    }
+
+    /// The generation before has ended. In a group commands may have come behind its end: the source that has brought them
+    /// brings them again.
+    fn hand_over(&self, id: u32) -> Result<(), JobError> {
+        let predecessors = self.fleet.predecessors(id);
+        self.close_inlets()?;
         let judged = self.registry.runs(id, StageId::AntiFraud);
         self.inlets.iter().for_each(|inlet| inlet.go_on_in(judged));
-        self.fleet.remove(&self.scheduler, ours)?;
+        self.fleet.remove(&self.scheduler, |task| is_of(&predecessors, task))?;
+        if self.group.is_some() {
+            // Their checkpoints are in object storage.
+            self.fleet.remove_stores(&predecessors)?;
+        }
         self.scheduler.publish(|task| task.generation == id);
         self.fleet.set_live();
+        let at = self.registry.promoted_at(id).unwrap_or_default();
         tracing::info!("generation {id} has taken over at {at}");
         Ok(())
     }
@@ -171,6 +388,10 @@ impl Promotion {
     fn settle(&self, id: u32, at: Minute) -> Result<(), JobError> {
         let difference = self.difference(id, at)?;
         let adjustments = self.post(id, &difference)?;
+        let _turn = self.turn();
+        if !self.registry.unsettled().contains(&id) {
+            return Ok(());
+        }
         self.registry.decide(&Entry::Settled { generation: id, adjustments })?;
         let net = difference.total.net_nanos;
         tracing::info!("generation {id} is published: {adjustments} adjustments, {net} in all");
@@ -178,8 +399,23 @@ impl Promotion {
     }
 
     fn difference(&self, id: u32, until: Minute) -> Result<Difference, JobError> {
-        let sides = Sides::of(&self.registry, self.log.clone(), id, until);
+        let log: Arc<dyn Log> = match self.group {
+            Some(_) => self.whole_log(id)?,
+            None => self.log.clone(),
+        };
+        let sides = Sides::of(&self.registry, log, id, until);
         sides.map_or(Ok(Difference::default()), |s| s.compare(self.partitions, &mut |_| {}))
+    }
+
+    /// `charges` of all partitions, as they stand now.
+    fn whole_log(&self, id: u32) -> Result<Arc<dyn Log>, JobError> {
+        let log = BesideLog::open(self.topics.clone());
+        let recorded = self.registry.get(id).map_or(1, |(g, _)| g.recorded);
+        for line in [id, recorded].map(|id| self.registry.line(id, Topic::Charges)) {
+            // That Kafka is away must not look like a topic without charges.
+            line.topics().into_iter().try_for_each(|topic| log.find(topic))?;
+        }
+        Ok(Arc::new(log))
     }
 
     /// Posts what is not posted yet; how many adjustments there are in all.
@@ -214,4 +450,8 @@ impl Promotion {
         failpoints::after("adjustments.post").map_err(failed)?;
         Ok(all)
     }
+}
+
+fn is_of(stages: &[(&'static Stage, u32)], task: Producer) -> bool {
+    stages.iter().any(|(stage, generation)| (stage.id, *generation) == (task.stage, task.generation))
 }

@@ -1,16 +1,20 @@
 //! Which generations there are, how they follow from each other, and which one is published; and what else the control
 //! log says.
 
+use super::shared::{Decision, Decisions, is_same};
 use super::{ControlLog, Cut, Entry, Generation};
 use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::flow;
 use crate::input::{Anew, Line};
+use crate::rule_set::RuleSet;
 use crate::switches::{AllRecorded, Recorded};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use weir_operators::Rules;
 use weir_proto::{Minute, StageId, Topic};
+use weir_state::depot::Depot;
 
 /// How a generation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -65,6 +69,8 @@ struct Inner {
     known: BTreeMap<u32, Known>,
     published: u32,
     switches: AllRecorded,
+    /// How many decisions a group has made, so far as they are known here.
+    decisions: u64,
 }
 
 /// The generations of a data directory.
@@ -72,13 +78,15 @@ pub struct Registry {
     dir: DataDir,
     log: ControlLog,
     inner: Mutex<Inner>,
+    /// Of a group: what its workers decide together.
+    shared: Option<Decisions>,
 }
 
 impl Registry {
     /// Reads the control log. Without one there is the first generation only, with unknown rules (0).
     pub fn open(dir: &DataDir) -> Result<Self, JobError> {
         let log = ControlLog::new(dir.control_log());
-        let registry = Registry { dir: dir.clone(), log, inner: Mutex::default() };
+        let registry = Registry { dir: dir.clone(), log, inner: Mutex::default(), shared: None };
         registry.reload()?;
         Ok(registry)
     }
@@ -110,10 +118,100 @@ impl Registry {
     }
 
     fn decide_with(&self, entry: &Entry, cut: Cut) -> Result<(), JobError> {
+        let Some(shared) = self.shared.as_ref().filter(|_| entry.is_shared()) else {
+            return self.note(None, entry, cut);
+        };
+        let next = self.inner().decisions + 1;
+        if !shared.put(next, &self.told(entry, cut.clone())?)? {
+            return Err(JobError::Overtaken);
+        }
+        self.note(Some(next), entry, cut)
+    }
+
+    /// Writes down what is decided; what has a number, once.
+    fn note(&self, number: Option<u64>, entry: &Entry, cut: Cut) -> Result<(), JobError> {
         let mut inner = self.inner();
-        self.log.append(entry)?;
-        apply(&mut inner, entry, cut);
+        if number.is_none_or(|number| inner.decisions + 1 == number) {
+            self.log.append(entry)?;
+            apply(&mut inner, entry, cut);
+        }
         Ok(())
+    }
+
+    /// A decision with what others need to know of it.
+    fn told(&self, entry: &Entry, cut: Cut) -> Result<Decision, JobError> {
+        let (cut, rules) = match entry {
+            Entry::Begun(g) => {
+                (Some(cut), Some(RuleSet::load(&self.dir.rules(), g.rules, &Rules::default())?))
+            }
+            _ => (None, None),
+        };
+        Ok(Decision { entry: entry.clone(), cut, rules })
+    }
+
+    /// Decides together with the other workers of a group from now on. What they have decided comes in at once, or, if
+    /// object storage is away and this worker has been in the group before, when it is back.
+    pub fn share(mut self, depot: Arc<Depot>) -> Result<Self, JobError> {
+        let shared = Decisions(depot);
+        let caught_up = self.expect_same(&shared);
+        self.shared = Some(shared);
+        match caught_up.and_then(|()| self.take_in(|_| Ok(()))) {
+            Err(error) if error.is_away() && self.get(1).is_some() => {
+                tracing::warn!("what the group has decided meanwhile is not known yet: {error}");
+            }
+            caught_up => caught_up?,
+        }
+        Ok(self)
+    }
+
+    /// Refuses to go on where something else was decided than what this worker knows.
+    fn expect_same(&self, shared: &Decisions) -> Result<(), JobError> {
+        for (number, own) in (1..).zip(self.log.read()?.0.into_iter().filter(Entry::is_shared)) {
+            let decided = match shared.get(number)? {
+                Some(decided) => decided.entry,
+                None if shared.put(number, &self.told(&own, Cut::default())?)? => own.clone(),
+                None => return Err(JobError::Overtaken),
+            };
+            if !is_same(&decided, &own) {
+                return Err(JobError::Control {
+                    path: self.dir.control_log(),
+                    problem: format!(
+                        "says of its decision {number} something else than the group has decided: `checkpoints.remote` names \
+                         another place than before, or the rules are other ones. Put that right, or start a new data directory"
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether other workers have decided something that has not come in yet.
+    pub fn has_news(&self) -> Result<bool, JobError> {
+        let next = self.inner().decisions + 1;
+        self.shared.as_ref().map_or(Ok(false), |shared| Ok(shared.get(next)?.is_some()))
+    }
+
+    /// Whether it decides together with others.
+    pub fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// Takes in what other workers have decided since, one after the other, and has each carried out.
+    pub fn take_in(&self, mut carry_out: impl FnMut(&Entry) -> Result<(), JobError>) -> Result<(), JobError> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        loop {
+            let next = self.inner().decisions + 1;
+            let Some(Decision { entry, cut, rules }) = shared.get(next)? else { return Ok(()) };
+            rules.map_or(Ok(()), |rules| rules.save(&self.dir.rules()))?;
+            let cut = cut.unwrap_or_default();
+            if let Entry::Begun(generation) = &entry
+                && generation.id > 1
+            {
+                self.dir.begin_state(generation.id, &cut, |_| false)?;
+            }
+            self.note(Some(next), &entry, cut)?;
+            carry_out(&entry)?;
+        }
     }
 
     /// What was decided about a switch.
@@ -235,7 +333,9 @@ impl Registry {
 
     /// Begins a generation, durably: its stores are links to the checkpoints of the cut.
     pub fn begin(&self, generation: &Generation, cut: &Cut) -> Result<(), JobError> {
-        self.dir.begin_state(generation.id, cut, generation.from)?;
+        // Who takes a partition over in a group fetches its state from object storage.
+        let here = |stage| self.shared.is_none() && stage >= generation.from;
+        self.dir.begin_state(generation.id, cut, here)?;
         self.decide_with(&Entry::Begun(generation.clone()), cut.clone())
     }
 
@@ -331,6 +431,7 @@ impl Registry {
 }
 
 fn apply(inner: &mut Inner, entry: &Entry, cut: Cut) {
+    inner.decisions += u64::from(entry.is_shared());
     match entry {
         Entry::Begun(generation) => {
             let topics = flow::topics_from(generation.from);

@@ -2,24 +2,24 @@
 //! what it is asked for is then read as in the data directory of a job of one process.
 //!
 //! ```text
-//! group/checkpoints/     of all workers, as in any data directory
-//! group/<minute>/        a data directory whose checkpoints are those; there once it is whole
+//! group/checkpoints/               of all workers, as in any data directory
+//! group/<minute>-<generation>/     a data directory whose checkpoints are those, of the published generation; there once it
+//!                                  is whole
 //! ```
 //!
 //! What was gathered is kept for an hour, so that whoever reads it comes to an end, and what is the same then is not
 //! fetched again.
 
+use super::Afar;
 use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::fleet::in_parallel;
-use crate::flow::FLOW;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
-use weir_proto::{Minute, Producer, StageId};
-use weir_state::depot::Depot;
+use weir_proto::{Minute, Producer};
 use weir_state::{CheckpointDir, remove_all};
 
 /// A worker whose newest checkpoint of what it takes in is so many minutes older than those of the others is away.
@@ -43,59 +43,46 @@ pub struct Whole {
 
 /// Gathers the state of a group into the data directory of one of its workers.
 pub struct Gatherer {
-    dir: DataDir,
-    depot: Arc<Depot>,
+    afar: Arc<Afar>,
     one_at_a_time: Mutex<()>,
 }
 
 impl Gatherer {
     /// Of the group that a worker is in.
-    pub fn new(dir: DataDir, depot: Arc<Depot>) -> Self {
-        Gatherer { dir, depot, one_at_a_time: Mutex::default() }
+    pub fn new(afar: Arc<Afar>) -> Self {
+        Gatherer { afar, one_at_a_time: Mutex::default() }
     }
 
-    /// Groups have one generation, the first.
-    fn folding(&self) -> Vec<Producer> {
-        let tasks = FLOW.iter().flat_map(|stage| self.dir.tasks_of(stage.id));
-        tasks.map(|task| task.in_generation(1)).collect()
+    fn dir(&self) -> &DataDir {
+        self.afar.dir()
     }
 
     /// Gathers what there is of the newest minute, and the checkpoints of other minutes, each its own or those of the next
     /// tick if it was missed.
     pub fn gather(&self, others: &[Minute]) -> Result<Whole, JobError> {
         let _alone = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-        let folding = self.folding();
-        let (mut complete, sources) = (self.complete(&folding)?, self.sources()?);
+        let (afar, published) = (&self.afar, self.afar.registry().published());
+        let (mut complete, sources) = (afar.complete(published)?, afar.sources()?);
         complete.retain(|minute| sources.iter().all(|(_, taken)| has_come_to(taken, *minute)));
         let newest = *complete.last().ok_or_else(|| JobError::Refused(NOTHING_YET.to_owned()))?;
-        let tasks_at = |minute: Minute| tasks_at(minute, &folding, &sources);
-        let checkpoints = CheckpointDir::new(self.dir.group().join("checkpoints"));
-        let path = self.dir.group().join(newest.0.to_string());
+        let tasks_at = |minute: Minute| afar.tasks_at(published, minute, &sources);
+        let checkpoints = CheckpointDir::new(self.dir().group().join("checkpoints"));
+        let path = self.dir().group().join(format!("{}-{published}", newest.0));
         let whole = Whole { path, minute: newest, complete };
         let others = others.iter().filter_map(|other| whole.complete.range(*other..).next().copied());
         let minutes: BTreeSet<Minute> = others.chain([newest]).collect();
         let wanted: Vec<_> = minutes.into_iter().flat_map(tasks_at).collect();
-        in_parallel(&wanted, |(task, minute)| Ok(self.depot.fetch(*task, *minute, &checkpoints)?))?;
-        if !whole.path.exists() {
-            self.make(&whole, &tasks_at(newest), &checkpoints)?;
+        in_parallel(&wanted, |(task, minute)| Ok(afar.depot().fetch(*task, *minute, &checkpoints)?))?;
+        match whole.path.exists() {
+            // More may have been decided since.
+            true => self.dir().tell_whole(&DataDir::open(&whole.path)?)?,
+            false => self.make(&whole, &tasks_at(newest), &checkpoints)?,
         }
-        let minutes: BTreeSet<Minute> = wanted.iter().map(|(_, minute)| *minute).collect();
-        let wanted = minutes.iter().map(|minute| self.checkpoints_of(*minute)).chain([whole.path.clone()]);
+        let wanted: BTreeSet<_> = wanted.iter().map(|(task, minute)| (task.generation, *minute)).collect();
+        let wanted = wanted.into_iter().map(|(generation, minute)| self.checkpoints_of(generation, minute));
+        let wanted = wanted.chain([whole.path.clone()]);
         wanted.into_iter().try_for_each(|path| is_wanted(&path))?;
         Ok(whole)
-    }
-
-    /// The minutes of which all these tasks have a checkpoint.
-    fn complete(&self, tasks: &[Producer]) -> Result<BTreeSet<Minute>, JobError> {
-        let minutes = in_parallel(tasks, |task| Ok(BTreeSet::from_iter(self.depot.minutes(*task)?)))?;
-        let common = minutes.into_iter().reduce(|all, own| all.intersection(&own).copied().collect());
-        Ok(common.unwrap_or_default())
-    }
-
-    /// The tasks that take in events from outside, of all workers that ever did, with their minutes.
-    fn sources(&self) -> Result<Vec<(Producer, Vec<Minute>)>, JobError> {
-        let tasks = self.depot.tasks(1)?.into_iter().filter(|task| task.stage == StageId::Collect);
-        tasks.map(|task| Ok((task, self.depot.minutes(task)?))).collect()
     }
 
     fn make(
@@ -106,7 +93,7 @@ impl Gatherer {
     ) -> Result<(), JobError> {
         let sources = tasks.iter().filter(|(task, _)| task.stage.is_source());
         let workers = sources.map(|(task, _)| task.partition).collect();
-        let unfinished = self.dir.begin_whole("unfinished", workers)?;
+        let unfinished = self.dir().begin_whole("unfinished", workers)?;
         in_parallel(tasks, |(task, minute)| {
             let manifest = checkpoints.manifest(*task, *minute)?;
             let gone = || {
@@ -117,14 +104,17 @@ impl Gatherer {
         fs::rename(unfinished.root(), &whole.path).map_err(JobError::io("rename", unfinished.root()))
     }
 
-    fn checkpoints_of(&self, minute: Minute) -> PathBuf {
-        self.dir.group().join("checkpoints/1").join(minute.0.to_string())
+    fn checkpoints_of(&self, generation: u32, minute: Minute) -> PathBuf {
+        self.dir().group().join(format!("checkpoints/{generation}/{}", minute.0))
     }
 
     /// Lets go of what nobody has wanted for long, unless something is being gathered.
     pub fn forget(&self) -> Result<(), JobError> {
         let Ok(_alone) = self.one_at_a_time.try_lock() else { return Ok(()) };
-        for folder in [self.dir.group(), self.dir.group().join("checkpoints/1")] {
+        let group = self.dir().group();
+        let generations = self.afar.registry().all().into_iter();
+        let folders = generations.map(|(g, _)| group.join(format!("checkpoints/{}", g.id)));
+        for folder in folders.chain([group.clone()]) {
             let entries = match fs::read_dir(&folder) {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
                 entries => entries.map_err(JobError::io("list", &folder))?,
@@ -145,20 +135,9 @@ fn has_come_to(taken: &[Minute], minute: Minute) -> bool {
     taken.last().is_none_or(|newest| *newest >= minute || *newest < minute.minus(AWAY))
 }
 
-/// The checkpoints that stand for a minute. Of what workers take in from outside it is the newest up to then: one that is
-/// away has none of that minute.
-fn tasks_at(
-    minute: Minute,
-    folding: &[Producer],
-    sources: &[(Producer, Vec<Minute>)],
-) -> Vec<(Producer, Minute)> {
-    let taken = |minutes: &[Minute]| minutes.iter().rev().find(|taken| **taken <= minute).copied();
-    let sources = sources.iter().filter_map(|(task, minutes)| Some((*task, taken(minutes)?)));
-    folding.iter().map(|task| (*task, minute)).chain(sources).collect()
-}
-
 fn is_minute(path: &Path) -> bool {
-    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.parse::<u32>().is_ok())
+    let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split('-').next());
+    name.is_some_and(|minute| minute.parse::<u32>().is_ok())
 }
 
 /// From now on it is kept for its time.
@@ -175,6 +154,10 @@ fn age(path: &Path) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::FLOW;
+    use crate::generations::Registry;
+    use weir_proto::StageId;
+    use weir_state::depot::Depot;
     use weir_state::{Commit, Durability, Shared, Store, TaskMeta};
 
     const PARTITIONS: u32 = 2;
@@ -184,6 +167,7 @@ mod tests {
         folder: tempfile::TempDir,
         depot: Arc<Depot>,
         gatherer: Gatherer,
+        folding: Vec<Producer>,
         _lock: crate::data_dir::DataDirLock,
     }
 
@@ -195,8 +179,11 @@ mod tests {
             fs::write(dir.control_log(), "").unwrap();
             fs::create_dir(dir.rules()).unwrap();
             let depot = Arc::new(Depot::open("memory:///", &Default::default()).unwrap());
-            let gatherer = Gatherer::new(dir, depot.clone());
-            Group { folder, depot, gatherer, _lock: lock }
+            let folding = FLOW.iter().flat_map(|stage| dir.tasks_of(stage.id)).map(|t| t.in_generation(1));
+            let folding = folding.collect();
+            let registry = Arc::new(Registry::open(&dir).unwrap());
+            let gatherer = Gatherer::new(Arc::new(Afar::new(dir, registry, depot.clone())));
+            Group { folder, depot, gatherer, folding, _lock: lock }
         }
 
         /// Brings the checkpoint of a task at a minute there.
@@ -216,7 +203,7 @@ mod tests {
         }
 
         fn put_all_folding(&self, minute: u32) {
-            self.gatherer.folding().into_iter().for_each(|task| self.put(task, minute));
+            self.folding.iter().for_each(|task| self.put(*task, minute));
         }
     }
 
@@ -230,7 +217,7 @@ mod tests {
         let nothing = group.gatherer.gather(&[]).unwrap_err().to_string();
         assert_eq!(nothing, NOTHING_YET);
         [100, 101, 102].into_iter().for_each(|minute| group.put_all_folding(minute));
-        group.put(group.gatherer.folding()[0], 103);
+        group.put(group.folding[0], 103);
         [(0, 100), (0, 101), (0, 102), (1, 101)].into_iter().for_each(|(w, m)| group.put(collect(w), m));
         // The checkpoint of what worker 1 takes in is on its way still.
         let whole = group.gatherer.gather(&[Minute(99)]).unwrap();
@@ -242,7 +229,7 @@ mod tests {
         let meta = |task: Producer| {
             Store::open_read_only(&dir.store(task), &Shared::new(1 << 20)).unwrap().meta().unwrap().unwrap()
         };
-        for task in group.gatherer.folding().into_iter().chain([collect(0), collect(1)]) {
+        for task in group.folding.iter().copied().chain([collect(0), collect(1)]) {
             assert_eq!(meta(task).position, 101, "{task}");
         }
         // The minute that was asked for beside it, the one behind 99.

@@ -4,10 +4,12 @@
 //! [`Crew`] opens and closes tasks accordingly. That two workers have a partition for a moment does no harm: tasks are pure
 //! folds, and what one of them repeats is dropped by its provenance.
 
+mod afar;
 mod crew;
 mod gather;
 mod takeovers;
 
+pub use afar::Afar;
 pub use crew::Crew;
 pub use gather::{Gatherer, Whole};
 pub use takeovers::{Takeover, Takeovers};

@@ -5,7 +5,7 @@
 //! recorded records are the *places* at which the new ones are read (see [`super::LineReader`]).
 
 use crate::generations::Cut;
-use crate::log::Log;
+use crate::log::{Log, LogError};
 use std::sync::{Arc, OnceLock};
 use weir_proto::{StageId, TaskId, TopicId};
 use weir_state::{CheckpointDir, Mark};
@@ -74,6 +74,15 @@ impl Line {
             Line::First(_) => own,
             Line::Anew(anew) => anew.end(partition).unwrap_or(0) + own,
         }
+    }
+
+    /// The same, asked for where it is not known.
+    pub fn find_end(&self, log: &dyn Log, partition: u32) -> Result<u64, LogError> {
+        let own = log.find_end(self.topic(), partition)?;
+        Ok(match self {
+            Line::First(_) => own,
+            Line::Anew(anew) => anew.end(partition).unwrap_or(0) + own,
+        })
     }
 
     /// The offset, in the topic that is written to now, of a place; none if the place is not in that topic.

@@ -25,9 +25,10 @@ pub struct Rewind {
 impl Job {
     /// Begins a generation that runs beside the published one from now on.
     pub fn rewind(&self, rewind: &Rewind) -> Result<Generation, JobError> {
-        self.refuse_in_a_group()?;
+        let _turn = self.promotion.turn();
+        self.promotion.take_in()?;
         let published = self.registry.published();
-        let cut = Cuts::of(&self.dir, &self.registry, published).at(rewind.to)?;
+        let cut = self.cut(published, rewind.to)?;
         let rules = match &rewind.rules {
             Some(set) => {
                 set.save(&self.dir.rules())?;
@@ -42,7 +43,8 @@ impl Job {
 
     /// Begins a generation that goes on where one that was published before has ended.
     pub fn go_back(&self, id: u32, rewind: &Rewind) -> Result<Generation, JobError> {
-        self.refuse_in_a_group()?;
+        let _turn = self.promotion.turn();
+        self.promotion.take_in()?;
         let refused = |text: String| Err(JobError::Refused(text));
         let Some((former, _)) = self.registry.get(id) else {
             return refused(format!("there is no generation {id}"));
@@ -50,18 +52,18 @@ impl Job {
         let Some(ended) = self.registry.ended_at(id) else {
             return refused(format!("generation {id} was never published: there is nothing to go back to"));
         };
-        let cut = Cuts::of(&self.dir, &self.registry, id).at(ended)?;
+        let cut = self.cut(id, ended)?;
         let from = self.registry.first_difference(id, self.registry.published());
         let generation = self.new_generation(id, cut.minute(), from, former.rules, rewind);
         self.begin(generation, &cut)
     }
 
-    fn refuse_in_a_group(&self) -> Result<(), JobError> {
-        if self.group.is_none() {
-            return Ok(());
+    /// The cut of a minute in the line of a generation; in a group, of all workers.
+    fn cut(&self, line: u32, minute: Minute) -> Result<Cut, JobError> {
+        match &self.promotion.group {
+            Some(afar) => afar.cut(line, minute),
+            None => Cuts::of(&self.dir, &self.registry, line).at(minute),
         }
-        let text = "a generation cannot be begun by one worker of a group: no other one would know of it";
-        Err(JobError::Refused(text.to_owned()))
     }
 
     fn new_generation(
@@ -90,10 +92,7 @@ impl Job {
             let text = "a promotion is under way: begin another generation when it is settled";
             return Err(JobError::Refused(text.to_owned()));
         }
-        self.registry.begin(&generation, cut)?;
-        self.scheduler.add(self.fleet.open_candidate(generation.id)?, true);
-        self.promotion.go_on();
-        tracing::info!("generation {} has begun from {}", generation.id, generation.cut);
+        self.promotion.begin(&generation, cut)?;
         Ok(generation)
     }
 }

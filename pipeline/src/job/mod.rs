@@ -16,7 +16,7 @@ use crate::error::JobError;
 use crate::fleet::Fleet;
 use crate::flow::FLOW;
 use crate::generations::{Entry, Generation, Promotion, Registry, check_settled};
-use crate::group::{Crew, Gatherer, Membership, Takeovers, Whole};
+use crate::group::{Afar, Crew, Gatherer, Membership, Takeovers, Whole};
 use crate::ingest::{Spool, SpoolOptions};
 use crate::ledger::Ledger;
 use crate::log::{Follow, LiveLog, LogChoice};
@@ -32,8 +32,8 @@ use crate::status::TaskStatus;
 use crate::switches::{Attached, Name, Switches};
 use crate::uploads::Uploads;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use weir_operators::Rules;
 use weir_proto::{Minute, Producer, StageId, TaskId, rpc};
 use weir_state::depot::Depot;
@@ -144,7 +144,11 @@ impl Job {
         }
         let worker = options.group.as_ref().map(|group| group.worker);
         let (dir, lock) = DataDir::lock(&options.data_dir, options.partitions, options.log.kafka(), worker)?;
-        let registry = Arc::new(Registry::open(&dir)?);
+        let registry = Registry::open(&dir)?;
+        let registry = Arc::new(match options.depot.clone().filter(|_| worker.is_some()) {
+            Some(depot) => registry.share(depot)?,
+            None => registry,
+        });
         choose_rules(&dir, &registry, &options.rules)?;
         let begun = dir.store(dir.source(StageId::Collect).in_generation(1)).exists();
         let follow = if worker.is_some() { Follow::AsTold } else { Follow::All };
@@ -165,8 +169,9 @@ impl Job {
         let ledger = ledger.map(Arc::new);
         let like = options.rules.rules.clone();
         let fleet = Fleet::new(dir.clone(), log.clone(), stores, registry.clone(), like);
-        let gatherer = options.depot.clone().filter(|_| worker.is_some());
-        let gatherer = gatherer.map(|depot| Gatherer::new(dir.clone(), depot));
+        let afar = options.depot.clone().filter(|_| worker.is_some());
+        let afar = afar.map(|depot| Arc::new(Afar::new(dir.clone(), registry.clone(), depot)));
+        let gatherer = afar.clone().map(Gatherer::new);
         let uploads = options.depot.map(|depot| Arc::new(Uploads::new(depot, dir.checkpoints())));
         let fleet = Arc::new(fleet.of_worker(worker.is_some()).uploading(uploads.clone()));
         let (mut tasks, beside) = fleet.open_all()?;
@@ -178,6 +183,7 @@ impl Job {
             accounts_store,
             log.clone(),
             dir.source(StageId::Accounts).in_generation(judged),
+            registry.clone(),
         )?;
         let accounts_progress = accounts.progress();
         let commands = CommandsTask::open(
@@ -185,6 +191,7 @@ impl Job {
             commands_store,
             log.clone(),
             dir.source(StageId::Commands).in_generation(judged),
+            registry.clone(),
             accounts_progress.clone(),
         )?;
         let spool = spool_of(options.spool.clone(), &dir, &collect_store)?;
@@ -229,6 +236,11 @@ impl Job {
             inlets,
             partitions: options.partitions,
             ticks_come: !options.event_time,
+            topics: dir.topics(),
+            group: afar,
+            turn: Mutex::default(),
+            waits: Mutex::default(),
+            dropped: Mutex::default(),
         };
         promotion.clean_up()?;
         promotion.go_on();
@@ -299,19 +311,6 @@ impl Job {
         &self.registry
     }
 
-    /// Whether a candidate has come to where the published line is and has nothing left to read.
-    pub fn has_caught_up(&self, id: u32) -> bool {
-        self.fleet.minute_of(id) >= self.fleet.published_minute()
-    }
-
-    /// The newest tick that all tasks of a generation have folded.
-    pub fn minute_of(&self, id: u32) -> Minute {
-        match self.registry.published() == id {
-            true => self.fleet.published_minute(),
-            false => self.fleet.minute_of(id),
-        }
-    }
-
     /// Whether a finite input was carried through to its end.
     pub fn is_finished(&self) -> bool {
         let is_in_ledger = self.ledger.as_ref().is_none_or(|ledger| !ledger.is_owed_to());
@@ -332,10 +331,8 @@ impl Job {
         self.keeper.keep(&*self.log)?;
         // One of the workers does it for all.
         if let Some(uploads) = self.uploads.as_ref().filter(|_| self.fleet.holds(0)) {
-            let published = self.registry.published();
-            // What comes from outside is taken in by the first one.
-            let runs = FLOW.iter().map(|stage| self.registry.runs(published, stage.id));
-            uploads.sweep(self.keeper.retention(), &runs.chain([1]).collect())?;
+            uploads.sweep(self.keeper.retention(), &self.registry)?;
+            self.promotion.delete_what_was_dropped()?;
         }
         self.gatherer.as_ref().map_or(Ok(()), Gatherer::forget)
     }

@@ -17,6 +17,8 @@ const SETTLING: Duration = Duration::from_millis(1);
 const SETTLED: Duration = Duration::from_secs(20);
 /// How often it is looked whether a promotion can go on.
 const CONDUCT: Duration = Duration::from_millis(20);
+/// How often a worker looks what others have decided.
+const FOLLOW: Duration = Duration::from_secs(1);
 /// Threads that bring checkpoints to object storage.
 const UPLOADERS: usize = 2;
 /// How often the log is told how far the job is.
@@ -101,13 +103,21 @@ impl Job {
 
     /// Carries promotions on until the job stops, and tells the log how far it is.
     fn conduct(&self) -> Result<(), JobError> {
-        let mut told: Option<Instant> = None;
+        let (mut told, mut followed): (Option<Instant>, Option<Instant>) = (None, None);
         while !self.scheduler.is_stopped() {
             if self.group.is_none() && told.is_none_or(|at| at.elapsed() > TELL) {
                 self.tell(|positions| self.log.tell(positions));
                 told = Some(Instant::now());
             }
-            if let Err(error) = self.promotion.advance()
+            let advanced = match self.promotion.group {
+                Some(_) if followed.is_some_and(|at| at.elapsed() < FOLLOW) => Ok(()),
+                Some(_) => {
+                    followed = Some(Instant::now());
+                    self.promotion.follow(self.fleet.holds(0))
+                }
+                None => self.promotion.advance(),
+            };
+            if let Err(error) = advanced
                 && !self.scheduler.is_stopped()
             {
                 self.scheduler.stop();

@@ -45,6 +45,8 @@ impl Job {
     }
 
     fn take(&self, partitions: &[u32]) -> Result<(), JobError> {
+        // What is decided meanwhile would not reach tasks that are being opened.
+        let _turn = self.promotion.turn();
         let begun = Instant::now();
         let follow =
             |follows| partitions.iter().try_for_each(|partition| self.log.follow(*partition, follows));
@@ -57,6 +59,7 @@ impl Job {
         let behind: u64 = tasks.iter().map(|task| task.status().lag()).sum();
         self.scheduler.add(tasks, false);
         self.fleet.set_live();
+        self.promotion.open_candidates()?;
         let took = begun.elapsed();
         crate::metrics::took_over(partitions.len(), self.fleet.count_held(), took);
         tracing::warn!(
@@ -69,6 +72,7 @@ impl Job {
     }
 
     fn give_up(&self, partition: u32) -> Result<(), JobError> {
+        let _turn = self.promotion.turn();
         self.fleet.give_up(&self.scheduler, partition)?;
         self.log.follow(partition, false)?;
         crate::metrics::holds(self.fleet.count_held());

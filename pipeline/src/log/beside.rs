@@ -39,6 +39,11 @@ impl BesideLog {
         self.own.as_ref().map(|(_, log)| log)
     }
 
+    /// Looks for a topic; what is said of it from now on is as of now.
+    pub fn find(&self, topic: TopicId) -> Result<(), LogError> {
+        self.reader(topic).map(|_| ())
+    }
+
     fn owned(&self, topic: TopicId) -> Option<&EmbeddedLog> {
         self.own.as_ref().filter(|(generation, _)| *generation == topic.generation).map(|(_, log)| log)
     }

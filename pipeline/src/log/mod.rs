@@ -125,6 +125,12 @@ pub trait LiveLog: Log {
     /// Closes a topic and deletes it.
     fn remove(&self, topic: TopicId) -> Result<(), LogError>;
 
+    /// Closes a topic that others may still use.
+    fn leave(&self, topic: TopicId) -> Result<(), LogError> {
+        let _ = topic;
+        Ok(())
+    }
+
     /// The topics that are open.
     fn topics(&self) -> Vec<TopicId>;
 

@@ -7,6 +7,7 @@
 use super::inlet::Inlet;
 use crate::error::JobError;
 use crate::flow::ACCOUNTS_WRITES;
+use crate::generations::Registry;
 use crate::log::Log;
 use crate::outputs::{Outputs, Tickets};
 use crate::scheduler::{FollowUp, Need, Work};
@@ -69,6 +70,7 @@ pub struct AccountsTask {
     meta: TaskMeta,
     uncommitted: Option<Tickets>,
     status: Arc<TaskStatus>,
+    registry: Arc<Registry>,
     progress: Arc<AccountsProgress>,
 }
 
@@ -80,13 +82,10 @@ impl AccountsTask {
         store: Store,
         log: Arc<dyn Log>,
         task: Producer,
+        registry: Arc<Registry>,
     ) -> Result<Self, JobError> {
-        let generation = task.generation;
         let new = || TaskMeta::new(task, ACCOUNTS_WRITES, partitions as usize, 0);
-        let mut meta = store.meta()?.unwrap_or_else(new);
-        if meta.task.generation != generation {
-            meta.enter(generation, 0);
-        }
+        let meta = store.meta()?.unwrap_or_else(new);
         let (mut commands, bytes) = path.map_or(Ok((Vec::new(), Vec::new())), read)?;
         if let Some(path) = path {
             expect_same_beginning(&store, path, &bytes)?;
@@ -94,7 +93,7 @@ impl AccountsTask {
         commands.retain(|(position, _)| *position >= meta.position);
         let progress = AccountsProgress {
             loaded: AtomicBool::new(commands.is_empty()),
-            inlet: Arc::new(Inlet::new(generation)),
+            inlet: Arc::new(Inlet::new(task.generation)),
         };
         Ok(AccountsTask {
             path: path.map(Path::to_owned),
@@ -109,6 +108,7 @@ impl AccountsTask {
             store,
             meta,
             uncommitted: None,
+            registry,
             progress: Arc::new(progress),
         })
     }
@@ -146,8 +146,17 @@ impl AccountsTask {
         Ok((!commands.is_empty()).then_some((commands, file)))
     }
 
+    fn has_something(&self) -> bool {
+        !self.commands.is_empty() || self.progress.inlet.has_moved(&self.meta)
+    }
+
     fn append_all(&mut self) -> Result<(), JobError> {
-        self.progress.inlet.follow(&self.log, &mut self.meta, &mut self.outputs)?;
+        let task = (&mut self.meta, &mut self.outbox, &mut self.outputs);
+        for left in self.progress.inlet.follow(&self.log, &self.registry, task)? {
+            // What is not committed comes again below.
+            self.outbox.at(left.position);
+            self.outbox.emit(left.partition, &[&left.bytes]);
+        }
         for (position, command) in &self.commands {
             self.outbox.at(*position);
             self.outbox.taken();
@@ -164,11 +173,13 @@ impl AccountsTask {
             tickets.settle(&*self.log, &mut self.meta);
         }
         self.meta.commits += 1;
-        self.meta.position = self.file.0;
         self.outbox.save(&mut self.meta);
         let mut commit = Commit::new(self.meta.commits);
-        let taken = [&self.file.0.to_le_bytes()[..], &self.file.1.to_le_bytes()].concat();
-        commit.put(TABLE, TAKEN, &taken);
+        if !self.commands.is_empty() {
+            self.meta.position = self.file.0;
+            let taken = [&self.file.0.to_le_bytes()[..], &self.file.1.to_le_bytes()].concat();
+            commit.put(TABLE, TAKEN, &taken);
+        }
         commit.put_meta(&self.meta);
         self.store.commit_as("accounts.commit", commit, Durability::Disk)?;
         self.commands.clear();
@@ -204,7 +215,7 @@ impl Work for AccountsTask {
                 Need::Nothing
             }
             None if !self.progress.inlet.lets_through(true) => Need::Nothing,
-            None if !self.commands.is_empty() => Need::Turn(u64::MAX),
+            None if self.has_something() => Need::Turn(u64::MAX),
             None if self.path.is_some() && Instant::now() >= self.next_poll => Need::Turn(1),
             None => Need::Nothing,
         }
@@ -216,8 +227,8 @@ impl Work for AccountsTask {
 
     fn work(&mut self, need: Need) -> Result<FollowUp, JobError> {
         match need {
-            Need::Turn(_) if self.commands.is_empty() => self.look()?,
-            Need::Turn(_) => self.append_all()?,
+            Need::Turn(_) if self.has_something() => self.append_all()?,
+            Need::Turn(_) => self.look()?,
             Need::Commit => self.commit()?,
             Need::Checkpoint | Need::Nothing => {}
         }

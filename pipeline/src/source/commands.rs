@@ -9,6 +9,7 @@ use super::inlet::Inlet;
 use super::mailbox::{Mailbox, Submission};
 use crate::error::JobError;
 use crate::flow::COMMANDS_WRITES;
+use crate::generations::Registry;
 use crate::input::Scan;
 use crate::log::Log;
 use crate::outputs::{Outputs, Tickets};
@@ -36,6 +37,7 @@ pub struct CommandsTask {
     waiting: Vec<Sender<()>>,
     mailbox: Arc<Mailbox>,
     inlet: Arc<Inlet>,
+    registry: Arc<Registry>,
     /// Commands may be about accounts of the accounts file: those come first.
     accounts: Arc<AccountsProgress>,
     status: Arc<TaskStatus>,
@@ -48,32 +50,30 @@ impl CommandsTask {
         store: Store,
         log: Arc<dyn Log>,
         task: Producer,
+        registry: Arc<Registry>,
         accounts: Arc<AccountsProgress>,
     ) -> Result<Self, JobError> {
-        let generation = task.generation;
         let new = || TaskMeta::new(task, COMMANDS_WRITES, partitions as usize, 0);
-        let mut meta = store.meta()?.unwrap_or_else(new);
-        if meta.task.generation != generation {
-            meta.enter(generation, 0);
-        }
+        let meta = store.meta()?.unwrap_or_else(new);
         let mut this = CommandsTask {
             outbox: Outbox::resume(&meta),
             outputs: Outputs::resume(log.clone(), &meta)?,
             status: Arc::new(TaskStatus::new(None, &meta)),
-            inlet: Arc::new(Inlet::new(generation)),
+            inlet: Arc::new(Inlet::new(task.generation)),
             mailbox: Arc::default(),
             uncommitted: None,
             waiting: Vec::new(),
+            registry,
             accounts,
             log,
             store,
             meta,
         };
-        #[cfg(feature = "sabotage")]
-        if weir_state::sabotage::is(weir_state::sabotage::Sabotage::CommandsNotCounted) {
-            return Ok(this);
+        if this.count_what_stands()?.is_some() {
+            // Nothing is appended: all of it stands there.
+            this.outputs.append(this.outbox.take(), &mut this.meta)?;
+            this.commit()?;
         }
-        this.count_what_stands()?;
         Ok(this)
     }
 
@@ -88,10 +88,15 @@ impl CommandsTask {
     }
 
     /// Commands that were appended by a process that ended before it had committed them. They are not
-    /// kept anywhere else: the next ones must not take their places.
-    fn count_what_stands(&mut self) -> Result<(), JobError> {
+    /// kept anywhere else: the next ones must not take their places. The running numbers behind
+    /// them, if there were any.
+    fn count_what_stands(&mut self) -> Result<Option<Vec<u64>>, JobError> {
+        #[cfg(feature = "sabotage")]
+        if weir_state::sabotage::is(weir_state::sabotage::Sabotage::CommandsNotCounted) {
+            return Ok(None);
+        }
         let topic = COMMANDS_WRITES[0].of(self.meta.task.generation);
-        let mut standing = Vec::new();
+        let (mut standing, mut behind) = (Vec::new(), Vec::new());
         for partition in 0..self.outbox.partitions() {
             let output = &mut self.meta.outputs[0].1;
             let (mut next, end) = (output.next_seq[partition as usize], &mut output.ends[partition as usize]);
@@ -106,28 +111,41 @@ impl CommandsTask {
                     *end = head.offset + 1;
                 }
             }
-        }
-        if standing.is_empty() {
-            return Ok(());
+            behind.push(next);
         }
         standing.sort_unstable_by_key(|(position, ..)| *position);
         for (position, partition, record) in &standing {
             self.push(*position, *partition, record);
         }
-        // Nothing is appended: all of it stands there.
-        self.outputs.append(self.outbox.take(), &mut self.meta)?;
-        self.commit()
+        Ok((!standing.is_empty()).then_some(behind))
     }
 
     fn push(&mut self, position: u64, partition: u32, record: &[u8]) {
         self.outbox.at(position);
         self.outbox.taken();
         self.outbox.emit(partition, &[record]);
-        self.meta.position = position + 1;
+        self.meta.position = self.meta.position.max(position + 1);
+    }
+
+    /// Goes where the published generation reads, and brings along what was left behind.
+    fn follow(&mut self) -> Result<(), JobError> {
+        if !self.inlet.has_moved(&self.meta) {
+            return Ok(());
+        }
+        let task = (&mut self.meta, &mut self.outbox, &mut self.outputs);
+        let left = self.inlet.follow(&self.log, &self.registry, task)?;
+        // A process that was killed may have brought it there before.
+        let standing = self.count_what_stands()?;
+        let next = standing.unwrap_or_else(|| self.meta.outputs[0].1.next_seq.clone());
+        for left in left.into_iter().filter(|left| left.seq >= next[left.partition as usize]) {
+            self.outbox.at(left.position);
+            self.outbox.emit(left.partition, &[&left.bytes]);
+        }
+        Ok(())
     }
 
     fn append_all(&mut self) -> Result<(), JobError> {
-        self.inlet.follow(&self.log, &mut self.meta, &mut self.outputs)?;
+        self.follow()?;
         for Submission { command, taken } in self.mailbox.take() {
             let to = partition::by_advertiser(command.advertiser_id, self.outbox.partitions());
             self.push(self.meta.position, to, &Command::encode(&command));
@@ -166,6 +184,7 @@ impl Work for CommandsTask {
                 Need::Nothing
             }
             None if !self.inlet.lets_through(true) => Need::Nothing,
+            None if self.inlet.has_moved(&self.meta) => Need::Turn(u64::MAX),
             None if !self.accounts.loaded.load(Ordering::Acquire) => Need::Nothing,
             None if !self.mailbox.is_empty() => Need::Turn(u64::MAX),
             None => Need::Nothing,

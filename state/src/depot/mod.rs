@@ -6,6 +6,8 @@
 //!   a table file that many checkpoints hold is there once.
 //! - `manifests/<generation>/<stage>-<partition>/<minute, ten digits>.json`: a checkpoint. It is written last, and
 //!   only if there is none: a checkpoint is there once its manifest is. Its form is described in `manifest.rs`.
+//! - `decisions/<number, ten digits>.json`: what a group has decided, one after the other: who writes a number first has
+//!   decided. Their form is that of whoever writes them. They stay.
 //! - `leaving/…`: manifests that were let go of, under the same names. Their files stay for a grace more.
 //!
 //! A file is removed ([`Depot::keep`]) when no manifest refers to it, none that left within the grace does, and
@@ -21,6 +23,7 @@
 //! of a file, which it does not see. Have the bucket abort incomplete multipart uploads after a day; in a
 //! directory, these are files whose names end in `#` and a number.
 
+mod decisions;
 mod error;
 mod fetch;
 mod hashes;
@@ -38,6 +41,7 @@ pub use error::DepotError;
 pub use keep::Removed;
 pub use moved::{Became, Moved};
 
+use crate::checkpoint::Manifest;
 use blake3::Hash;
 use hashes::Hashes;
 use manifest::{Refers, Stored};
@@ -113,6 +117,12 @@ impl Depot {
         let mut minutes: Vec<Minute> = own.filter(|(t, _)| *t == task).map(|(_, minute)| minute).collect();
         minutes.sort_unstable();
         Ok(minutes)
+    }
+
+    /// What the checkpoint of a task at a minute says of itself, if there is one.
+    pub fn manifest(&self, task: Producer, minute: Minute) -> Result<Option<Manifest>, DepotError> {
+        let stored = self.handle.block_on(self.stored(&names::manifest(task, minute)))?;
+        Ok(stored.map(|stored| stored.checkpoint))
     }
 
     /// The tasks of a generation that have had a checkpoint here, in order.

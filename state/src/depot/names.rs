@@ -7,6 +7,7 @@ use weir_proto::{Minute, Producer, StageId};
 pub(super) const MANIFESTS: &str = "manifests";
 pub(super) const LEAVING: &str = "leaving";
 pub(super) const FILES: &str = "files";
+const DECISIONS: &str = "decisions";
 
 /// Where the manifests of a generation stand.
 pub(super) fn manifests_in(generation: u32) -> Path {
@@ -57,6 +58,11 @@ pub(super) fn parse(name: &Path) -> Option<(Producer, Minute)> {
     let task = producer(generation, task)?;
     let minute = Minute(minute.strip_suffix(".json")?.parse().ok()?);
     (below(root, task, minute) == *name).then_some((task, minute))
+}
+
+/// Of a decision.
+pub(super) fn decision(number: u64) -> Path {
+    Path::from(format!("{DECISIONS}/{number:010}.json"))
 }
 
 /// Of a file with such a content.

@@ -315,3 +315,20 @@ fn a_depot_can_end_in_asynchronous_code() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async { drop(Depot::open("memory:///", &BTreeMap::new()).unwrap()) });
 }
+
+#[test]
+fn a_decision_is_made_once() {
+    let bench = Bench::new();
+    assert_eq!(bench.depot.decision(1).unwrap(), None);
+    assert!(bench.depot.decide(1, b"one".to_vec()).unwrap());
+    assert!(!bench.depot.decide(1, b"two".to_vec()).unwrap());
+    // Whoever did not hear the answer finds that it is made.
+    assert!(bench.depot.decide(1, b"one".to_vec()).unwrap());
+    assert_eq!(bench.depot.decision(1).unwrap().as_deref(), Some(&b"one"[..]));
+    assert_eq!(bench.depot.decision(2).unwrap(), None);
+    bench.told.pass(HOUR * 1_000);
+    bench.depot.keep(|_, _| false, HOUR).unwrap();
+    assert!(bench.depot.decision(1).unwrap().is_some(), "it stays");
+    *lock(&bench.told.fails) = Some("decisions/");
+    assert!(bench.depot.decide(2, b"two".to_vec()).unwrap_err().is_away());
+}

@@ -227,6 +227,7 @@ impl World {
             store,
             self.log.clone(),
             source(StageId::Commands, judged),
+            self.registry.clone(),
             accounts,
         )?;
         let options = CollectOptions {

@@ -20,9 +20,9 @@ const TROUBLES: usize = 4;
 
 /// Workers of one group, and what they are fed.
 pub(super) struct Group {
-    workers: Vec<LongRun>,
-    traffic: Traffic,
-    _scratch: Scratch,
+    pub(super) workers: Vec<LongRun>,
+    pub(super) traffic: Traffic,
+    pub(super) scratch: Scratch,
 }
 
 impl Group {
@@ -49,7 +49,7 @@ impl Group {
             ));
             job
         };
-        let mut group = Group { workers: (0..workers).map(worker).collect(), traffic, _scratch: scratch };
+        let mut group = Group { workers: (0..workers).map(worker).collect(), traffic, scratch };
         for worker in &mut group.workers {
             worker.open_control();
             worker.start();
@@ -155,7 +155,7 @@ impl Group {
         self.workers[0].data_dir()
     }
 
-    fn results(&mut self) -> (Input, Taps) {
+    pub(super) fn results(&mut self) -> (Input, Taps) {
         self.stop();
         (Input::of(&self.traffic.lines, &self.traffic.accounts), Taps::read(self.data_dir()))
     }

@@ -294,11 +294,16 @@ impl LiveLog for KafkaLog {
     }
 
     fn remove(&self, id: TopicId) -> Result<(), LogError> {
+        self.leave(id)?;
+        self.admin.delete(&name_of(&self.options, id))
+    }
+
+    fn leave(&self, id: TopicId) -> Result<(), LogError> {
         self.topics.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
         let name = name_of(&self.options, id);
         (0..self.partitions).try_for_each(|partition| self.tailer.leave(&name, partition))?;
         self.fetcher.forget(&name);
-        self.admin.delete(&name)
+        Ok(())
     }
 
     fn topics(&self) -> Vec<TopicId> {
