@@ -201,8 +201,13 @@ impl Control for JobControl {
         &self,
         request: Request<rpc::GatherRequest>,
     ) -> Result<Response<rpc::GatherResponse>, Status> {
-        let others: Vec<Minute> = request.into_inner().minutes.into_iter().map(Minute).collect();
+        let request = request.into_inner();
+        let others: Vec<Minute> = request.minutes.into_iter().map(Minute).collect();
         self.blocking(move |job| {
+            if request.list {
+                let complete = job.minutes_of_group()?.into_iter().map(|minute| minute.0).collect();
+                return Ok(rpc::GatherResponse { complete, ..rpc::GatherResponse::default() });
+            }
             let whole = job.gather(&others)?;
             let directory = whole.path.strip_prefix(job.dir().root()).unwrap_or(&whole.path);
             Ok(rpc::GatherResponse {

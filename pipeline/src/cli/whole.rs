@@ -20,7 +20,7 @@ pub(super) fn with_minutes(dir: &Path, minutes: &[&str]) -> Result<DataDir, Fail
     if dir.worker().is_none() {
         return Ok(dir);
     }
-    let gathered = gather(&dir, Vec::new())?;
+    let gathered = gather(&dir, GatherRequest::default())?;
     let whole = opened(&dir, &gathered)?;
     eprintln!("all workers as of {}", Minute(gathered.minute));
     if minutes.is_empty() {
@@ -29,21 +29,21 @@ pub(super) fn with_minutes(dir: &Path, minutes: &[&str]) -> Result<DataDir, Fail
     let registry = Registry::open(&whole)?;
     let cuts = Cuts::of(&whole, &registry, registry.published());
     let minutes: Result<Vec<u32>, Failure> = minutes.iter().map(|text| Ok(minute(text, &cuts)?.0)).collect();
-    opened(&dir, &gather(&dir, minutes?)?)
+    opened(&dir, &gather(&dir, GatherRequest { minutes: minutes?, list: false })?)
 }
 
 /// The minutes of the complete cuts of a worker's group.
 pub(super) fn complete(dir: &DataDir) -> Result<Vec<Minute>, Failure> {
-    Ok(gather(dir, Vec::new())?.complete.into_iter().map(Minute).collect())
+    let request = GatherRequest { list: true, ..GatherRequest::default() };
+    Ok(gather(dir, request)?.complete.into_iter().map(Minute).collect())
 }
 
 fn opened(dir: &DataDir, gathered: &GatherResponse) -> Result<DataDir, Failure> {
     Ok(DataDir::open(&dir.root().join(&gathered.directory))?)
 }
 
-fn gather(dir: &DataDir, minutes: Vec<u32>) -> Result<GatherResponse, Failure> {
+fn gather(dir: &DataDir, request: GatherRequest) -> Result<GatherResponse, Failure> {
     let running = session::running(dir)?;
     let mut session = running.ok_or_else(|| session::rests(dir.worker().unwrap_or_default()))?;
-    let request = GatherRequest { minutes };
     session.ask(|mut client| async move { client.gather(request).await })
 }

@@ -11,6 +11,7 @@
 //! fetched again.
 
 use super::Afar;
+use super::afar::Taken;
 use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::fleet::in_parallel;
@@ -62,8 +63,8 @@ impl Gatherer {
     pub fn gather(&self, others: &[Minute]) -> Result<Whole, JobError> {
         let _alone = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
         let (afar, published) = (&self.afar, self.afar.registry().published());
-        let (mut complete, sources) = (afar.complete(published)?, afar.sources()?);
-        complete.retain(|minute| sources.iter().all(|(_, taken)| has_come_to(taken, *minute)));
+        let sources = afar.sources()?;
+        let complete = self.complete(published, &sources)?;
         let newest = *complete.last().ok_or_else(|| JobError::Refused(NOTHING_YET.to_owned()))?;
         let tasks_at = |minute: Minute| afar.tasks_at(published, minute, &sources);
         let checkpoints = CheckpointDir::new(self.dir().group().join("checkpoints"));
@@ -83,6 +84,17 @@ impl Gatherer {
         let wanted = wanted.chain([whole.path.clone()]);
         wanted.into_iter().try_for_each(|path| is_wanted(&path))?;
         Ok(whole)
+    }
+
+    /// The minutes that can be gathered.
+    pub fn minutes(&self) -> Result<BTreeSet<Minute>, JobError> {
+        self.complete(self.afar.registry().published(), &self.afar.sources()?)
+    }
+
+    fn complete(&self, line: u32, sources: &[Taken]) -> Result<BTreeSet<Minute>, JobError> {
+        let mut complete = self.afar.complete(line)?;
+        complete.retain(|minute| sources.iter().all(|(_, taken)| has_come_to(taken, *minute)));
+        Ok(complete)
     }
 
     fn make(

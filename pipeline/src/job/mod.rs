@@ -31,6 +31,7 @@ use crate::source::{CollectState, FileSpec, SPOOL};
 use crate::status::TaskStatus;
 use crate::switches::{Attached, Name, Switches};
 use crate::uploads::Uploads;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -347,6 +348,11 @@ impl Job {
     pub fn gather(&self, others: &[Minute]) -> Result<Whole, JobError> {
         let alone = || JobError::Refused("the job is in no group: all of its state is its own".to_owned());
         self.gatherer.as_ref().ok_or_else(alone)?.gather(others)
+    }
+
+    /// The minutes of which the state of the whole group that it is in can be gathered.
+    pub fn minutes_of_group(&self) -> Result<BTreeSet<Minute>, JobError> {
+        self.gatherer.as_ref().map_or(Ok(BTreeSet::new()), Gatherer::minutes)
     }
 
     /// What it has taken over of a group.
