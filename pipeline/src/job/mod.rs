@@ -143,12 +143,14 @@ impl Job {
             crate::source::accounts::read(path)?;
         }
         let worker = options.group.as_ref().map(|group| group.worker);
-        let (dir, lock) = DataDir::lock(&options.data_dir, options.partitions, options.log.kafka(), worker)?;
+        let (mut dir, lock) =
+            DataDir::lock(&options.data_dir, options.partitions, options.log.kafka(), worker)?;
         let registry = Arc::new(Registry::open(&dir)?);
         choose_rules(&dir, &registry, &options.rules)?;
         let begun = dir.store(dir.source(StageId::Collect).in_generation(1)).exists();
         let follow = if worker.is_some() { Follow::AsTold } else { Follow::All };
-        let log = options.log.open(&dir.log(), options.partitions, begun, follow)?;
+        let log = options.log.open(&dir.log(), options.partitions, begun, dir.cluster(), follow)?;
+        dir.set_cluster(log.cluster()?);
         check_settled(&registry, &*log, options.partitions)?;
         let stores = weir_state::Shared::new(BLOCK_CACHE);
         dir.checkpoints().finish_left(&stores)?;
@@ -211,6 +213,8 @@ impl Job {
             rules,
             fleet.live(),
         )?;
+        // Not before what the stores have read was found there.
+        dir.save()?;
         let (inlets, mailbox) = (vec![accounts_progress.inlet.clone(), commands.inlet()], commands.mailbox());
         let collect_progress = collect.progress();
         let from_outside: [Box<dyn Work>; 3] = [Box::new(accounts), Box::new(commands), Box::new(collect)];

@@ -153,6 +153,11 @@ pub trait LiveLog: Log {
         Ok(Vec::new())
     }
 
+    /// The id of the cluster that the topics are in, if they are in one.
+    fn cluster(&self) -> Result<Option<String>, LogError> {
+        Ok(None)
+    }
+
     /// Says from where on partitions are still to be read, for tools of the log's own that show how far readers are.
     fn tell(&self, _positions: &[(TopicId, u32, u64)]) -> Result<(), LogError> {
         Ok(())
@@ -187,12 +192,14 @@ impl LogChoice {
     }
 
     /// Opens it with the topics of the first generation; `dir` is where the embedded one is. If a job has `begun` with
-    /// them, those that are not in Kafka were lost: none is made anew.
+    /// them, those that are not in Kafka were lost: none is made anew. Nor is anything touched in another `cluster` than
+    /// the one that they are known to be in.
     pub fn open(
         &self,
         dir: &std::path::Path,
         partitions: u32,
         begun: bool,
+        cluster: Option<&str>,
         follow: Follow,
     ) -> Result<Arc<dyn LiveLog>, LogError> {
         let first = || Topic::ALL.into_iter().map(|topic| topic.of(1));
@@ -200,6 +207,7 @@ impl LogChoice {
             LogChoice::Embedded(options) => Arc::new(EmbeddedLog::empty(dir, partitions, *options)),
             LogChoice::Kafka(options) => {
                 let log = KafkaLog::open(options.clone(), partitions, follow)?;
+                log.must_be_in(cluster)?;
                 if begun {
                     first().try_for_each(|topic| log.must_have(topic))?;
                 }
@@ -271,6 +279,19 @@ pub enum LogError {
         what: &'static str,
         /// On which topic, if on one.
         topic: Option<String>,
+    },
+    /// The brokers are not those of the cluster that has the topics.
+    #[error(
+        "the brokers {brokers} of `log.kafka.brokers` are those of the cluster {found} of Kafka, and the topics of this job \
+         are in the cluster {known}: name brokers of that one again, or start a new data directory"
+    )]
+    OtherCluster {
+        /// The brokers that are named now.
+        brokers: String,
+        /// The id of the cluster that they belong to.
+        found: String,
+        /// The id of the cluster that the job has begun in.
+        known: String,
     },
     /// A topic on which the promises of the log do not hold.
     #[error("the topic {topic} of Kafka {problem}")]

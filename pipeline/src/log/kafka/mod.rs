@@ -112,6 +112,12 @@ impl KafkaLog {
         Ok(())
     }
 
+    /// Refuses to go on in another cluster than the one that a job has begun in, if that is known. A topic of the same
+    /// name there is another topic.
+    pub fn must_be_in(&self, known: Option<&str>) -> Result<(), LogError> {
+        check_cluster(&self.options.brokers, known, &self.admin.cluster()?)
+    }
+
     fn topic(&self, topic: TopicId) -> Result<Arc<Open>, LogError> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         topics.get(&topic).cloned().ok_or(LogError::NoTopic(topic))
@@ -137,6 +143,18 @@ impl KafkaLog {
         let tail = self.tailer.add(&open.name, partition, end)?;
         open.tails.write().unwrap_or_else(PoisonError::into_inner).insert(partition, tail);
         Ok(())
+    }
+}
+
+/// Whether the brokers are in the cluster that is known; any one is where none is known yet.
+fn check_cluster(brokers: &str, known: Option<&str>, found: &str) -> Result<(), LogError> {
+    match known {
+        Some(known) if known != found => Err(LogError::OtherCluster {
+            brokers: brokers.to_owned(),
+            found: found.to_owned(),
+            known: known.to_owned(),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -317,7 +335,28 @@ impl LiveLog for KafkaLog {
         peers::of(&self.options, &self.lag)
     }
 
+    fn cluster(&self) -> Result<Option<String>, LogError> {
+        self.admin.cluster().map(Some)
+    }
+
     fn tell(&self, positions: &[(TopicId, u32, u64)]) -> Result<(), LogError> {
         self.lag.tell(positions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_cluster_is_refused_with_both_ids_and_the_brokers() {
+        assert!(check_cluster("a:9092", None, "X1").is_ok());
+        assert!(check_cluster("a:9092", Some("X1"), "X1").is_ok());
+        let error = check_cluster("a:9092,b:9092", Some("X1"), "Y2").unwrap_err();
+        assert!(!error.is_away());
+        let text = error.to_string();
+        for part in ["X1", "Y2", "a:9092,b:9092", "log.kafka.brokers", "new data directory"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 }
