@@ -27,6 +27,7 @@ use crate::scheduler::{Scheduler, Work};
 use crate::source::accounts::{AccountsProgress, AccountsTask};
 use crate::source::collect::{CollectOptions, CollectProgress, CollectTask, now_ms, rules_to_go_on_with};
 use crate::source::commands::CommandsTask;
+use crate::source::takeovers::TakeoversTask;
 use crate::source::{CollectState, FileSpec, SPOOL};
 use crate::status::TaskStatus;
 use crate::switches::{Attached, Name, Switches};
@@ -131,7 +132,7 @@ pub struct Job {
     group: Option<(Membership, Arc<Crew>)>,
     uploads: Option<Arc<Uploads>>,
     gatherer: Option<Gatherer>,
-    takeovers: Takeovers,
+    takeovers: Arc<Takeovers>,
     _attached: Attached,
     _lock: DataDirLock,
 }
@@ -157,6 +158,7 @@ impl Job {
         let source = |stage| Store::open(&dir.store(dir.source(stage).in_generation(1)), &stores);
         let (accounts_store, collect_store) = (source(StageId::Accounts)?, source(StageId::Collect)?);
         let commands_store = source(StageId::Commands)?;
+        let takeovers_store = worker.map(|_| source(StageId::Takeovers)).transpose()?;
         let (switches, attached) = (options.switches.clone(), options.switches.attach(registry.clone()));
         let switch = |name| switches.get(name).clone();
         let (deliveries, delivering) =
@@ -217,7 +219,19 @@ impl Job {
         dir.save()?;
         let (inlets, mailbox) = (vec![accounts_progress.inlet.clone(), commands.inlet()], commands.mailbox());
         let collect_progress = collect.progress();
-        let from_outside: [Box<dyn Work>; 3] = [Box::new(accounts), Box::new(commands), Box::new(collect)];
+        let mut from_outside: Vec<Box<dyn Work>> =
+            vec![Box::new(accounts), Box::new(commands), Box::new(collect)];
+        let takeovers: Arc<Takeovers> = Arc::default();
+        if let (Some(worker), Some(store)) = (worker, takeovers_store) {
+            let (log, takeovers) = (log.clone(), takeovers.clone());
+            from_outside.push(Box::new(TakeoversTask::open(
+                worker,
+                options.partitions,
+                store,
+                log,
+                takeovers,
+            )?));
+        }
         let sources = from_outside.iter().map(|t| t.status()).collect();
         tasks.extend(from_outside);
         tasks.extend(delivering);
@@ -277,7 +291,7 @@ impl Job {
             group: options.group.map(|membership| (membership, Arc::default())),
             uploads,
             gatherer,
-            takeovers: Takeovers::default(),
+            takeovers,
             _attached: attached,
             _lock: lock,
         })

@@ -65,6 +65,7 @@ impl Job {
         );
         let (at_ms, partitions) = (now_ms(), partitions.to_vec());
         self.takeovers.add(Takeover { at_ms, partitions, behind, took });
+        self.scheduler.wake();
         Ok(())
     }
 

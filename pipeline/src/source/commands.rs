@@ -7,9 +7,9 @@
 use super::accounts::AccountsProgress;
 use super::inlet::Inlet;
 use super::mailbox::{Mailbox, Submission};
+use super::standing::{Standing, standing};
 use crate::error::JobError;
 use crate::flow::COMMANDS_WRITES;
-use crate::input::Scan;
 use crate::log::Log;
 use crate::outputs::{Outputs, Tickets};
 use crate::scheduler::{FollowUp, Need, Work};
@@ -20,9 +20,6 @@ use std::sync::mpsc::Sender;
 use weir_operators::{Outbox, partition};
 use weir_proto::{Command, Producer};
 use weir_state::{Commit, Durability, Store, TaskMeta};
-
-/// Records read at a time.
-const RECORDS: u64 = 1_024;
 
 /// The task.
 pub struct CommandsTask {
@@ -90,28 +87,11 @@ impl CommandsTask {
     /// Commands that were appended by a process that ended before it had committed them. They are not
     /// kept anywhere else: the next ones must not take their places.
     fn count_what_stands(&mut self) -> Result<(), JobError> {
-        let topic = COMMANDS_WRITES[0].of(self.meta.task.generation);
-        let mut standing = Vec::new();
-        for partition in 0..self.outbox.partitions() {
-            let output = &mut self.meta.outputs[0].1;
-            let (mut next, end) = (output.next_seq[partition as usize], &mut output.ends[partition as usize]);
-            let from = (*end).max(self.log.start(topic, partition));
-            let mut scan =
-                Scan::new(self.log.clone(), topic, partition, from, RECORDS).of(self.meta.task.task());
-            while let Some(head) = scan.advance()? {
-                // A log may hold a batch twice: what is counted is not counted again.
-                if head.seq >= next {
-                    next = head.seq + 1;
-                    standing.push((head.provenance.position, partition, scan.bytes().to_vec()));
-                    *end = head.offset + 1;
-                }
-            }
-        }
+        let standing = standing(&self.log, &mut self.meta)?;
         if standing.is_empty() {
             return Ok(());
         }
-        standing.sort_unstable_by_key(|(position, ..)| *position);
-        for (position, partition, record) in &standing {
+        for Standing { position, partition, record } in &standing {
             self.push(*position, *partition, record);
         }
         // Nothing is appended: all of it stands there.

@@ -1,4 +1,5 @@
-//! What comes in from outside: log files into `raw`, the accounts file and commands into `judged`.
+//! What comes in from outside: log files into `raw`, the accounts file and commands into `judged`; and what a
+//! worker of a group has taken over into `notices`.
 
 pub mod accounts;
 pub mod collect;
@@ -11,6 +12,8 @@ pub mod mailbox;
 mod plan;
 mod reader;
 mod spooled;
+mod standing;
+pub mod takeovers;
 
 pub use files::{FileSpec, FileState, key_of};
 pub use plan::{CollectState, place_on_tape};
