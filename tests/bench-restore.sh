@@ -1,20 +1,23 @@
 #!/usr/bin/env bash
-# How long a worker of a group takes to restore the state of all partitions from object storage, which is a local directory
-# here. One worker on Kafka bills a log and is stopped once its newest checkpoints are all in the depot; then a worker with an
-# empty data directory gets all partitions, RUNS times. Before each run the page cache is dropped, if that is allowed, and the
-# same files are copied with cp and sync for comparison: what the disk does without Weir.
+# How long a worker of a group takes to restore the state of all partitions from object storage, which is a local directory here.
+# One worker on Kafka bills a log and is stopped once its newest checkpoints are all in the depot; then a worker with an empty
+# data directory gets all partitions. Before each run the page cache is dropped, if that is allowed, and the same files are
+# copied with cp and sync for comparison: what the disk does without Weir.
 #
-# Half of the runs have to fold again what was appended behind the newest checkpoints, up to a minute of the log (case "behind");
-# then some later lines are billed, so that the newest checkpoints hold nearly all of it, and the other half begins (case "at-end").
+# Half of the runs have to fold again what was appended behind the newest checkpoints, up to a minute of the log (case
+# "behind"); then some later lines are billed, so that the newest checkpoints hold nearly all of it, and the other half begins
+# (case "at-end").
 #
-# Told of each run, in seconds: from the start of the process to its partitions (assigned_s), and from then on until the last
-# task had its files (fetch_s), until all tasks were open (restore_s, as the worker itself measures it), and until they had folded
-# all that stood behind the checkpoints (caught_up_s). Tasks are opened side by side: while one is fetched, others open their
-# stores and look for their own records in the log. So it is also told during how much of that time something was fetched
-# (fetching_s), and of the time of the threads that open tasks, which share went to fetching (fetching_share).
-# Usage: [RUNS=3] [EVENTS=10000000] [PARTITIONS=16] [BINARY=weir] tests/bench-restore.sh [--json]
-# RUNS is that of each case; BINARY a built weir, so that nothing is built. 10 million events need 25 GB in the cache directory.
-# --json prints an object for each run, one a line.
+# Told of each run, in seconds: from the start of the process until it ran (started_s) and had its partitions (assigned_s), and
+# from then on until the last task had its files (fetch_s), until all tasks were open (restore_s, as the worker itself measures
+# it), and until they had folded all that stood behind the checkpoints (caught_up_s). Tasks are opened side by side: while one is
+# fetched, others open their stores and look for their own records in the log. So it is also told during how much of that time
+# something was fetched (fetching_s), and of the time of the threads that open tasks, which share went to fetching
+# (fetching_share). A GB is 10^9 bytes.
+# Usage: [RUNS=1] [EVENTS=10000000] [PARTITIONS=16] [BINARY=weir] tests/bench-restore.sh [--json]
+# RUNS is that of each case; BINARY a built weir, so that nothing is built. 10 million events are 0.9 GB of state, and need 15 GB
+# in the cache directory. The start of each worker may take minutes: it reads whole topics. --json prints an object for each
+# run, one a line.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=tests/bench-lib.sh
@@ -22,7 +25,7 @@ cd "$(dirname "$0")/.."
 # shellcheck source=tests/bench-kafka-lib.sh
 . tests/bench-kafka-lib.sh
 
-RUNS=${RUNS:-3}
+RUNS=${RUNS:-1}
 EVENTS=${EVENTS:-10000000}
 PATIENCE=3600
 # After so many seconds a worker that was stopped is no member of the group any more: its session_timeout, and some more.
@@ -124,7 +127,7 @@ since() {
 
 # The time of the last line of worker $1's log that contains $2, in seconds since 1970.
 time_of() {
-  date --date "$(grep --fixed-strings "$2" "$DIR/$CASE/worker-$1.log" | tail -n 1 | sed 's/\x1b\[[0-9;]*m//g' | cut -d' ' -f1)" +%s.%N
+  date --date "$(grep --fixed-strings "$2" "$DIR/$CASE/worker-$1.log" | tail -n 1 | cut -d' ' -f1)" +%s.%N
 }
 
 # Reads the times at which checkpoints began to come and stood here, in order. Prints during how long any came, and the sum.
@@ -138,12 +141,12 @@ fetching() {
 
 # The sample of a metric, from $DIR/metrics.txt.
 sample() {
-  awk -v name="$1" '$1 == name { sum += $2 } END { print sum + 0 }' "$DIR/metrics.txt"
+  awk -v name="$1" '$1 == name { print $2; found = 1 } END { if (!found) print 0 }' "$DIR/metrics.txt"
 }
 
 # A worker with an empty data directory, whose number was never used; $2 says what is measured.
 restore() {
-  local run=$1 name=$2 copied dropped begun io cpu load took fetched opened caught_up behind fetching
+  local run=$1 name=$2 copied dropped begun io cpu load took started fetched opened caught_up behind fetching
   CASE=restore CLOCK=events SOURCES=$DIR/nothing-$run
   mkdir -p "$SOURCES"
   touch "$SOURCES/events-$run.ndjson"
@@ -161,6 +164,8 @@ restore() {
   caught_up=$EPOCHREALTIME
   curl --silent "http://127.0.0.1:$((FIRST_PORT + run))/metrics" >"$DIR/metrics.txt"
   stop
+  (($(sample weir_checkpoint_fetched_bytes_total) > 0)) || die "worker $run has fetched nothing"
+  started=$(time_of "$run" 'INFO running in')
   fetched=$(time_of "$run" 'in object storage')
   opened=$(time_of "$run" 'are taken over after')
   took=$(sample weir_group_takeover_duration_seconds_sum)
@@ -170,8 +175,9 @@ restore() {
   cp "$DIR/$CASE/worker-$run.log" "$BENCH/results/restore-$run.log"
   rm -rf "${DIR:?}/$CASE/worker-$run"
   jq --null-input --compact-output --slurpfile newest "$DIR/newest.json" --arg machine "$(machine)" \
-    --arg case "$name" --argjson fetching "[$fetching]" --argjson openers "$OPENERS" --argjson events "$EVENTS" --argjson partitions "$PARTITIONS" --argjson dropped "$dropped" \
-    --argjson load "$load" --argjson copied "$copied" --argjson begun "$begun" --argjson fetched "$fetched" \
+    --arg case "$name" --argjson fetching "[$fetching]" --argjson openers "$OPENERS" --argjson events "$EVENTS" \
+    --argjson partitions "$PARTITIONS" --argjson dropped "$dropped" --argjson load "$load" --argjson copied "$copied" \
+    --argjson begun "$begun" --argjson started "$started" --argjson fetched "$fetched" \
     --argjson opened "$opened" --argjson caught_up "$caught_up" --argjson took "$took" --argjson behind "$behind" \
     --argjson times "$(sample weir_group_takeover_duration_seconds_count)" --argjson cpu "$cpu" --argjson io "[$io]" \
     --argjson bytes "$(sample weir_checkpoint_fetched_bytes_total)" '
@@ -181,11 +187,12 @@ restore() {
     | {machine: $machine, case: $case, events: $events, partitions: $partitions, tasks: ($newest | length),
       state_bytes: ([$newest[].manifest.checkpoint.files[].bytes] | add), fetched_bytes: $bytes,
       files: ([$newest[].manifest.checkpoint.files | length] | add), cache_dropped: $dropped, load_before: $load,
-      takeovers: $times, assigned_s: ($assigned - $begun | fixed), fetch_s: ($fetched - $assigned | fixed),
-      fetching_s: $fetching[0], fetching_share: ($fetching[1] / ($took * $openers) | fixed), restore_s: ($took | fixed), behind: $behind,
+      takeovers: $times, started_s: ($started - $begun | fixed), assigned_s: ($assigned - $begun | fixed),
+      fetch_s: ($fetched - $assigned | fixed), fetching_s: $fetching[0],
+      fetching_share: ($fetching[1] / ($took * $openers) | fixed), restore_s: ($took | fixed), behind: $behind,
       fold_again_s: ($caught_up - $opened | fixed), caught_up_s: ($caught_up - $assigned | fixed),
-      worker_cpu_s: ($cpu / 100), read_from_disk_bytes: $io[0], written_to_disk_bytes: $io[1], copy_s: $copied,
-      fetch_s_per_gb: ($fetched - $assigned | per_gb), restore_s_per_gb: ($took | per_gb),
+      cpu_since_start_s: ($cpu / 100), read_from_disk_bytes: $io[0], written_to_disk_bytes: $io[1], copy_s: $copied,
+      fetching_s_per_gb: ($fetching[0] | per_gb), restore_s_per_gb: ($took | per_gb),
       caught_up_s_per_gb: ($caught_up - $assigned | per_gb), copy_s_per_gb: ($copied | per_gb)}'
 }
 
@@ -206,7 +213,8 @@ main() {
   if [[ $format == --json ]]; then
     cat "$results"
   else
-    jq --slurp --raw-output '[.[0] | keys_unsorted[] | select(. != "machine")] as $names | $names[] as $name | [$name] + map(.[$name]) | @tsv' \
+    jq --slurp --raw-output '
+      [.[0] | keys_unsorted[] | select(. != "machine")][] as $name | [$name] + map(.[$name]) | @tsv' \
       "$results" | column --table --separator $'\t'
   fi
 }
