@@ -14,7 +14,7 @@ use crate::data_dir::{DataDir, DataDirLock};
 use crate::deliver::{self, Deliveries};
 use crate::error::JobError;
 use crate::fleet::Fleet;
-use crate::flow::FLOW;
+use crate::flow::{ACCOUNTS_WRITES, COLLECT_WRITES, COMMANDS_WRITES, FLOW};
 use crate::generations::{Entry, Generation, Promotion, Registry, check_settled};
 use crate::group::{Crew, Gatherer, Membership, Takeovers, Whole};
 use crate::ingest::{Spool, SpoolOptions};
@@ -159,6 +159,14 @@ impl Job {
         let (accounts_store, collect_store) = (source(StageId::Accounts)?, source(StageId::Collect)?);
         let commands_store = source(StageId::Commands)?;
         let takeovers_store = worker.map(|_| source(StageId::Takeovers)).transpose()?;
+        if let Some(depot) = options.depot.as_ref().filter(|_| worker.is_some()) {
+            let stores = [
+                (&accounts_store, StageId::Accounts, ACCOUNTS_WRITES),
+                (&commands_store, StageId::Commands, COMMANDS_WRITES),
+                (&collect_store, StageId::Collect, COLLECT_WRITES),
+            ];
+            share::begin_new_worker(depot, &dir, &*log, &stores)?;
+        }
         let (switches, attached) = (options.switches.clone(), options.switches.attach(registry.clone()));
         let switch = |name| switches.get(name).clone();
         let (deliveries, delivering) =

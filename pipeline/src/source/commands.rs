@@ -5,6 +5,7 @@
 //! there is counted when the task is opened, and whoever sent it and got no answer sends it again.
 
 use super::accounts::AccountsProgress;
+use super::announced;
 use super::inlet::Inlet;
 use super::mailbox::{Mailbox, Submission};
 use super::standing::{Standing, standing};
@@ -53,6 +54,7 @@ impl CommandsTask {
         if meta.task.generation != generation {
             meta.enter(generation, 0);
         }
+        announced::pass_over(&store, &*log, &mut meta)?;
         let mut this = CommandsTask {
             outbox: Outbox::resume(&meta),
             outputs: Outputs::resume(log.clone(), &meta)?,
@@ -71,6 +73,7 @@ impl CommandsTask {
             return Ok(this);
         }
         this.count_what_stands()?;
+        announced::looked(&this.store, &this.meta)?;
         Ok(this)
     }
 
@@ -114,6 +117,8 @@ impl CommandsTask {
             self.waiting.push(taken);
         }
         let batches = self.outbox.take();
+        let partitions = batches.iter().map(|batch| batch.partition);
+        announced::announce(&self.store, &*self.log, &self.meta, partitions)?;
         self.uncommitted = Some(self.outputs.append(batches, &mut self.meta)?);
         Ok(())
     }
@@ -126,6 +131,7 @@ impl CommandsTask {
         self.outbox.save(&mut self.meta);
         let mut commit = Commit::new(self.meta.commits);
         commit.put_meta(&self.meta);
+        announced::is_done(&self.meta, &mut commit);
         self.store.commit_as("commands.commit", commit, Durability::Disk)?;
         self.uncommitted = None;
         self.status.committed(&self.meta);

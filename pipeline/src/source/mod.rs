@@ -2,6 +2,7 @@
 //! worker of a group has taken over into `notices`.
 
 pub mod accounts;
+mod announced;
 pub mod collect;
 pub mod commands;
 mod files;
@@ -15,6 +16,7 @@ mod spooled;
 mod standing;
 pub mod takeovers;
 
+pub use announced::begin_at_end;
 pub use files::{FileSpec, FileState, key_of};
 pub use plan::{CollectState, place_on_tape};
 pub use spooled::SPOOL;

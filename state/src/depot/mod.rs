@@ -6,6 +6,7 @@
 //!   a table file that many checkpoints hold is there once.
 //! - `manifests/<generation>/<stage>-<partition>/<minute, ten digits>.json`: a checkpoint. It is written last, and
 //!   only if there is none: a checkpoint is there once its manifest is. Its form is described in `manifest.rs`.
+//! - `workers/<number>.json`: a worker of a group with that number has begun; `{"format": 1}`.
 //! - `leaving/…`: manifests that were let go of, under the same names. Their files stay for a grace more.
 //!
 //! A file is removed ([`Depot::keep`]) when no manifest refers to it, none that left within the grace does, and
@@ -33,6 +34,7 @@ mod put;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod workers;
 
 pub use error::DepotError;
 pub use keep::Removed;

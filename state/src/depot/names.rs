@@ -7,6 +7,7 @@ use weir_proto::{Minute, Producer, StageId};
 pub(super) const MANIFESTS: &str = "manifests";
 pub(super) const LEAVING: &str = "leaving";
 pub(super) const FILES: &str = "files";
+const WORKERS: &str = "workers";
 
 /// Where the manifests of a generation stand.
 pub(super) fn manifests_in(generation: u32) -> Path {
@@ -57,6 +58,11 @@ pub(super) fn parse(name: &Path) -> Option<(Producer, Minute)> {
     let task = producer(generation, task)?;
     let minute = Minute(minute.strip_suffix(".json")?.parse().ok()?);
     (below(root, task, minute) == *name).then_some((task, minute))
+}
+
+/// Of a worker.
+pub(super) fn worker(number: u16) -> Path {
+    Path::from(format!("{WORKERS}/{number}.json"))
 }
 
 /// Of a file with such a content.
