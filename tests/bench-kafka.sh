@@ -80,7 +80,11 @@ takeover() {
   wait_until held_by 1 $((before + 1))
   opened=$EPOCHREALTIME
   base=$(taken_over "$lost")
-  until (($(taken_over "$lost") > base)); do sleep 0.05; done
+  deadline=$((SECONDS + 120))
+  until (($(taken_over "$lost") > base)); do
+    ((SECONDS < deadline)) || die "nothing comes out of the partitions that were taken over. See $DIR/$CASE/worker-0.log"
+    sleep 0.05
+  done
   decided=$EPOCHREALTIME
   curl --silent "http://127.0.0.1:$FIRST_PORT/metrics" >"$DIR/metrics.txt"
   kill "$feeding" "${PIDS[0]}"

@@ -125,6 +125,11 @@ pub trait LiveLog: Log {
     /// Closes a topic and deletes it.
     fn remove(&self, topic: TopicId) -> Result<(), LogError>;
 
+    /// Says that many tasks are about to be opened, which look for the same; or that they are.
+    fn opens_many(&self, opens: bool) {
+        let _ = opens;
+    }
+
     /// The topics that are open.
     fn topics(&self) -> Vec<TopicId>;
 

@@ -11,6 +11,7 @@ mod chunks;
 mod context;
 mod error;
 mod fetch;
+mod heads;
 mod lag;
 mod member;
 mod options;
@@ -25,6 +26,7 @@ pub use reader::{KafkaTopics, TopicReader};
 
 use self::admin::Admin;
 use self::fetch::Fetcher;
+use self::heads::Heads;
 use self::lag::Lag;
 use self::member::Member;
 use self::produce::Appender;
@@ -78,6 +80,7 @@ pub struct KafkaLog {
     appender: Appender,
     tailer: Tailer,
     fetcher: Fetcher,
+    heads: Heads,
     lag: Lag,
 }
 
@@ -93,6 +96,7 @@ impl KafkaLog {
             appender: Appender::open(&options, wake.clone())?,
             tailer: Tailer::open(&options, tail_bytes, wake.clone())?,
             fetcher: Fetcher::new(&options),
+            heads: Heads::default(),
             lag: Lag::open(&options)?,
             wake,
             options,
@@ -249,7 +253,8 @@ impl Log for KafkaLog {
     fn heads(&self, topic: TopicId, partition: u32, offset: u64) -> Result<Vec<FrameHead>, LogError> {
         let open = self.topic(topic)?;
         let (start, end) = self.bounds(&open, partition)?;
-        self.fetcher.heads(&open.name, partition, (offset.max(start), end))
+        let read = |from, to| self.fetcher.heads(&open.name, partition, (from, to));
+        self.heads.read(&open.name, partition, (offset.max(start), end), read)
     }
 
     fn trim(&self, topic: TopicId, below: &[u64]) -> Result<(), LogError> {
@@ -317,6 +322,10 @@ impl LiveLog for KafkaLog {
         (0..self.partitions).try_for_each(|partition| self.tailer.leave(&name, partition))?;
         self.fetcher.forget(&name);
         self.admin.delete(&name)
+    }
+
+    fn opens_many(&self, opens: bool) {
+        self.heads.remember(opens);
     }
 
     fn topics(&self) -> Vec<TopicId> {
