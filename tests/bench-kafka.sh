@@ -60,7 +60,7 @@ taken_over() {
 # Kills one of two workers; seconds until the other one has its partitions open, and until it has taken something in there
 # at the last stage that decides.
 takeover() {
-  local run=$1 feeding before lost killed base opened decided uploaded
+  local run=$1 feeding before lost killed base opened decided deadline uploaded
   CASE=takeover-$run CLOCK=wall SOURCES=$DIR/takeover-$run/log
   mkdir -p "$SOURCES"
   say "Killing one of two workers, run $run"
