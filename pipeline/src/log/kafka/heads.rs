@@ -92,7 +92,11 @@ mod tests {
         let producer = Producer { stage: StageId::Deduct, partition: 0, generation: 1 };
         let head = |at: u64| {
             let (count, last) = (10.min(to - at) as u32, Provenance { position: at, index: 0 });
-            FrameHead::of(0, at, &NewBatch { producer, first_seq: at, count, last, bytes: Vec::new() })
+            FrameHead::of(
+                0,
+                at,
+                &NewBatch { producer, first_seq: at, count, last, bytes: Default::default() },
+            )
         };
         (from..to).step_by(10).map(head).collect()
     }
