@@ -9,106 +9,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=tests/bench-lib.sh
 . tests/bench-lib.sh
+# shellcheck source=tests/bench-kafka-lib.sh
+. tests/bench-kafka-lib.sh
 
 RUNS=${RUNS:-3}
 EVENTS=${EVENTS:-500000}
-PARTITIONS=${PARTITIONS:-16}
 RATE=${RATE:-5000}
 SECONDS_BEFORE=${SECONDS_BEFORE:-150}
-FIRST_PORT=${FIRST_PORT:-19480}
-declare -a PIDS=()
-
-prepare() {
-  prepare_build
-  step cargo build --release --locked --bin weir
-  WEIR=$CARGO_TARGET_DIR/release/weir
-  prepare_bench
-  install_packages curl
-  DIR=$(mktemp --directory "$(cache_dir)/bench-kafka.XXXXXX")
-  trap 'kill -9 "${PIDS[@]}" 2>/dev/null || true; deploy/kafka.sh down --wipe --dir "$DIR/kafka" >&2 || true; rm -rf "$DIR"' EXIT
-  BROKERS=$(deploy/kafka.sh up --port 0 --dir "$DIR/kafka")
-  BROKER=$(cat "$DIR/kafka/node-1/pid")
-}
-
-# The configuration of worker $1 of $2; $3 says what the log is; files are those whose number is that of the worker.
-configure() {
-  local worker=$1 workers=$2 log=$3 file
-  {
-    printf 'data_dir = "%s/worker-%s"\npartitions = %s\n' "$DIR/$CASE" "$worker" "$PARTITIONS"
-    for file in "$SOURCES"/events-*.ndjson; do
-      file=${file##*events-}
-      ((${file%.ndjson} % workers == worker)) && printf '[[source]]\npath = "%s/events-%s"\n' "$SOURCES" "$file"
-    done
-    ((worker > 0)) || printf '[accounts]\nfile = "%s/accounts.csv"\n' "$SOURCES"
-    printf '[listen]\nmetrics = "127.0.0.1:%s"\ncontrol = "127.0.0.1:%s"\n' $((FIRST_PORT + worker)) $((FIRST_PORT + 100 + worker))
-    printf '[time]\nclock = "%s"\n' "$CLOCK"
-    if [[ $log == kafka ]]; then
-      printf '[log]\nkind = "kafka"\n[log.kafka]\nbrokers = "%s"\nprefix = "%s"\nreplication = 1\nmin_insync = 1\n' \
-        "$BROKERS" "${CASE//\//-}"
-      printf '[group]\nworker = %s\n' "$worker"
-    fi
-    if [[ $log == kafka ]]; then
-      printf '[checkpoints]\nremote = "file://%s/depot"\n' "$DIR/$CASE"
-    fi
-  } >"$DIR/$CASE/worker-$worker.toml"
-}
-
-# Starts the workers of a case.
-start() {
-  local workers=$1 log=$2 worker
-  mkdir -p "$DIR/$CASE/depot"
-  PIDS=()
-  for ((worker = 0; worker < workers; worker++)); do
-    configure "$worker" "$workers" "$log"
-    "$WEIR" run --config "$DIR/$CASE/worker-$worker.toml" 2>"$DIR/$CASE/worker-$worker.log" &
-    PIDS+=($!)
-  done
-}
-
-stop() {
-  kill "${PIDS[@]}"
-  wait "${PIDS[@]}" || die "a job did not end well: $(tail -n 3 "$DIR/$CASE"/worker-*.log)"
-  PIDS=()
-}
-
-# Sums the samples of all workers that match a pattern.
-sum() {
-  local worker
-  for ((worker = 0; worker < $1; worker++)); do
-    curl --silent --max-time 2 "http://127.0.0.1:$((FIRST_PORT + worker))/metrics" || true
-  done | awk -v pattern="$2" '$0 ~ pattern { sum += $NF } END { printf "%.0f\n", sum }'
-}
-
-# What became of how many lines.
-done_by() {
-  sum "$1" '^weir_(outcomes|dropped)_total[{]'
-}
-
-# Until a count, which a command with the number of workers tells, has come so far.
-wait_until() {
-  local deadline=$((SECONDS + 120))
-  until (($("$1" "$2") >= $3)); do
-    ((SECONDS < deadline)) || die "$1: $("$1" "$2") of $3. See $(tail -n 3 "$DIR/$CASE"/worker-*.log)"
-    sleep 0.1
-  done
-}
-
-# Events and accounts that deduct has taken in.
-taken_by() {
-  sum "$1" '^weir_records_in_total[{].*stage="deduct"'
-}
-
-# CPU time of processes so far, in hundredths of a second.
-cpu_of() {
-  local pid
-  for pid in "$@"; do cat "/proc/$pid/stat"; done | sed 's/.*) //' | awk '{ sum += $12 + $13 } END { print sum + 0 }'
-}
-
-# The memory that the largest one of some processes has had, in MiB.
-peak_of() {
-  local pid
-  for pid in "$@"; do grep VmHWM "/proc/$pid/status"; done | awk '$2 > most { most = $2 } END { printf "%.0f\n", most / 1024 }'
-}
 
 # Counters that a case begins and ends with: CPU time of workers and broker, bytes of topics, bytes over loopback.
 counters() {
@@ -153,7 +60,7 @@ taken_over() {
 # Kills one of two workers; seconds until the other one has its partitions open, and until it has taken something in there
 # at the last stage that decides.
 takeover() {
-  local run=$1 feeding before lost killed base opened decided uploaded
+  local run=$1 feeding before lost killed base opened decided deadline uploaded
   CASE=takeover-$run CLOCK=wall SOURCES=$DIR/takeover-$run/log
   mkdir -p "$SOURCES"
   say "Killing one of two workers, run $run"
@@ -173,7 +80,11 @@ takeover() {
   wait_until held_by 1 $((before + 1))
   opened=$EPOCHREALTIME
   base=$(taken_over "$lost")
-  until (($(taken_over "$lost") > base)); do sleep 0.05; done
+  deadline=$((SECONDS + 120))
+  until (($(taken_over "$lost") > base)); do
+    ((SECONDS < deadline)) || die "nothing comes out of the partitions that were taken over. See $DIR/$CASE/worker-0.log"
+    sleep 0.05
+  done
   decided=$EPOCHREALTIME
   curl --silent "http://127.0.0.1:$FIRST_PORT/metrics" >"$DIR/metrics.txt"
   kill "$feeding" "${PIDS[0]}"
@@ -187,14 +98,10 @@ takeover() {
   rm -rf "${DIR:?}/$CASE"
 }
 
-held_by() {
-  sum "$1" '^weir_group_partitions '
-}
-
 main() {
   local format=${1:-} run results
   [[ -z $format || $format == --json ]] || die "usage: tests/bench-kafka.sh [--json]; see its head"
-  prepare
+  prepare_kafka bench-kafka
   generate_log --malformed-rate 0
   results=$BENCH/results/kafka.json
   for ((run = 1; run <= RUNS; run++)); do

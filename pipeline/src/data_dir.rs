@@ -1,8 +1,9 @@
 //! The data directory of a job.
 //!
 //! ```text
-//! weir.json                 {"format": 3, "crc32c": …, "settings": {"partitions": n}}; with "kafka" if the topics are there, and
-//!                           in a group with the number of the "worker", or of all "workers" where their states are gathered
+//! weir.json                 {"format": 3, "crc32c": …, "settings": {"partitions": n}}; with "kafka" if the topics are there and
+//!                           the id of its "cluster" once a job was open with them, and in a group with the number of the
+//!                           "worker", or of all "workers" where their states are gathered
 //! lock                      held by the process that runs the job
 //! mask.key                  see `mask`
 //! credential.keys[.lock]    see `credentials::key_file`
@@ -44,12 +45,15 @@ const CONTROL: &str = "control";
 /// Who looks whether a job runs holds the lock for a moment; a job that starts waits so long for it.
 const LOCK_WAIT: Duration = Duration::from_millis(300);
 
-#[derive(Serialize, Deserialize)]
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
 struct Settings {
     partitions: u32,
     /// Where the topics are, unless in `log/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kafka: Option<KafkaOptions>,
+    /// The id of the cluster of Kafka that they are in, once a job has opened there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cluster: Option<String>,
     /// Which worker of a group it is of, if of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     worker: Option<u16>,
@@ -71,6 +75,7 @@ pub struct DataDir {
     root: PathBuf,
     partitions: u32,
     topics: LogPlace,
+    cluster: Option<String>,
     worker: Option<u16>,
     workers: Vec<u16>,
 }
@@ -92,10 +97,10 @@ impl DataDir {
             }
             Err(e) => return Err(JobError::io("read", &path)(e)),
         };
-        let Settings { partitions, kafka, worker, workers } =
+        let Settings { partitions, kafka, cluster, worker, workers } =
             parse_settings(&text).map_err(|problem| other(&path, problem))?;
         let topics = kafka.map_or_else(|| LogPlace::Files(root.join("log")), LogPlace::kafka);
-        Ok(DataDir { root: root.to_owned(), partitions, topics, worker, workers })
+        Ok(DataDir { root: root.to_owned(), partitions, topics, cluster, worker, workers })
     }
 
     /// Opens or creates the directory for running a job in it, with its topics in Kafka or in the directory.
@@ -117,7 +122,8 @@ impl DataDir {
         }
         let settings = root.join("weir.json");
         if !settings.exists() {
-            let own = Settings { partitions, kafka: kafka.cloned(), worker, workers: Vec::new() };
+            let (kafka, cluster) = (kafka.cloned(), None);
+            let own = Settings { partitions, kafka, cluster, worker, workers: Vec::new() };
             write_settings(&settings, own)?;
         }
         let mut dir = Self::open(root)?;
@@ -141,13 +147,14 @@ impl DataDir {
             );
             return Err(other(root, problem));
         }
-        dir.go_on_with(&settings, kafka)?;
+        dir.go_on_with(kafka)?;
         crate::mask::ensure(root)?;
         Ok((dir, DataDirLock(file)))
     }
 
-    /// Takes over other brokers of the same topics, but no other topics.
-    fn go_on_with(&mut self, settings: &Path, kafka: Option<&KafkaOptions>) -> Result<(), JobError> {
+    /// Takes over other brokers of the same topics, but no other topics. They are [written down](Self::save)
+    /// once it is known that they are of the same cluster.
+    fn go_on_with(&mut self, kafka: Option<&KafkaOptions>) -> Result<(), JobError> {
         let known = self.topics.kafka_options();
         if known == kafka {
             return Ok(());
@@ -165,14 +172,28 @@ impl DataDir {
             );
             return Err(other(&self.root, problem));
         }
-        let own = self.settings(kafka.cloned());
-        write_settings(settings, own)?;
-        *self = Self::open(&self.root)?;
+        if let Some(kafka) = kafka {
+            self.topics = LogPlace::kafka(kafka.clone());
+        }
         Ok(())
     }
 
+    /// The cluster that the log was opened in. It is written down by [`save`](Self::save).
+    pub fn set_cluster(&mut self, cluster: Option<String>) {
+        self.cluster = cluster;
+    }
+
+    /// Writes down where the topics are, if that is not what stands there.
+    pub fn save(&self) -> Result<(), JobError> {
+        let (path, own) = (self.root.join("weir.json"), self.settings(self.topics.kafka_options().cloned()));
+        let text = fs::read(&path).map_err(JobError::io("read", &path))?;
+        let written = parse_settings(&text).map_err(|problem| other(&path, problem))?;
+        if written != own { write_settings(&path, own) } else { Ok(()) }
+    }
+
     fn settings(&self, kafka: Option<KafkaOptions>) -> Settings {
-        Settings { partitions: self.partitions, kafka, worker: self.worker, workers: self.workers.clone() }
+        let Self { partitions, ref cluster, worker, ref workers, .. } = *self;
+        Settings { partitions, kafka, cluster: cluster.clone(), worker, workers: workers.clone() }
     }
 
     /// Makes a directory in `group/` that is read as that of a whole group: with the generations and rules that this worker
@@ -220,6 +241,11 @@ impl DataDir {
     /// Partitions of every topic.
     pub fn partitions(&self) -> u32 {
         self.partitions
+    }
+
+    /// The id of the cluster of Kafka that the topics are in, if that is known.
+    pub fn cluster(&self) -> Option<&str> {
+        self.cluster.as_deref()
     }
 
     /// Which worker of a group it is of, if of one.
@@ -458,30 +484,5 @@ fn parse_address(text: &[u8]) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flipped_bit_of_the_settings_or_the_address_is_an_error_that_names_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let (dir, _lock) = DataDir::lock(folder.path(), 3, None, None).unwrap();
-        dir.announce(CONTROL, "http://127.0.0.1:9465").unwrap();
-        for (name, check) in [
-            ("weir.json", (|root| DataDir::open(root).map(|_| ())) as fn(&Path) -> Result<(), JobError>),
-            ("control.address", |root| DataDir::open(root)?.address().map(|_| ())),
-        ] {
-            let path = folder.path().join(name);
-            let text = fs::read(&path).unwrap();
-            for bit in 0..8 * text.len() {
-                let mut damaged = text.clone();
-                damaged[bit / 8] ^= 1 << (bit % 8);
-                fs::write(&path, damaged).unwrap();
-                let error = check(folder.path()).unwrap_err().to_string();
-                assert!(error.contains(path.to_str().unwrap()), "{bit}: {error}");
-            }
-            fs::write(&path, text).unwrap();
-            check(folder.path()).unwrap();
-        }
-        assert_eq!(dir.address().unwrap().as_deref(), Some("http://127.0.0.1:9465"));
-    }
-}
+#[path = "data_dir_tests.rs"]
+mod tests;

@@ -183,7 +183,10 @@ impl Fleet {
             let all = self.dir.tasks_of(stage.id).into_iter().filter(|t| which(t.partition.into()));
             tasks.extend(all.map(|t| (*stage, t.in_generation(*generation))));
         }
-        let opened = in_parallel(&tasks, |(stage, task)| self.open_task(stage, *task))?;
+        self.log.opens_many(true);
+        let opened = in_parallel(&tasks, |(stage, task)| self.open_task(stage, *task));
+        self.log.opens_many(false);
+        let opened = opened?;
         self.statuses().extend(opened.iter().map(|t| t.status()));
         Ok(opened)
     }

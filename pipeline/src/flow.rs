@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Every topic has the same partitions. A stage that reads a topic is one task for each of them;
-//! a stage that reads from outside is one task. What a stage drops goes to `dropped`.
+//! a stage that reads from outside is one task. What a stage drops goes to `dropped`. In a group of workers each has such
+//! tasks of its own, and one more, takeovers, that tells in `notices` which partitions came to it.
 
 use std::sync::Arc;
 use weir_operators::anti_brush::{AntiBrush, Lists};
@@ -50,6 +51,9 @@ pub const ACCOUNTS_WRITES: &[Topic] = &[Topic::Judged];
 
 /// What commands appends to.
 pub const COMMANDS_WRITES: &[Topic] = &[Topic::Judged];
+
+/// What takeovers appends to.
+pub const TAKEOVERS_WRITES: &[Topic] = &[Topic::Notices];
 
 /// The stages that fold, in flow order.
 pub const FLOW: [Stage; 4] = [

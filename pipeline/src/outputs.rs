@@ -69,25 +69,22 @@ impl Outputs {
         let mut standing = Vec::new();
         for (topic, output) in &meta.outputs {
             let topic = topic.of(meta.task.generation);
-            let mut seqs = output.next_seq.clone();
-            for (partition, (seq, end)) in seqs.iter_mut().zip(&output.ends).enumerate() {
-                let high = log.find_end(topic, partition as u32)?;
-                if high < *end {
-                    let file = log.newest_file(topic);
-                    return Err(JobError::AheadOfLog {
-                        task: meta.task,
-                        topic,
-                        store: *end,
-                        log: high,
-                        file,
-                    });
+            let (mut seqs, count) = (output.next_seq.clone(), output.ends.len());
+            // Tasks that are opened together do not all begin with the same partition: each waits for a read there.
+            for partition in (0..count).map(|nth| (usize::from(meta.task.partition) + nth) % count) {
+                let (at, end) = (partition as u32, output.ends[partition]);
+                let high = log.find_end(topic, at)?;
+                if high < end {
+                    let (task, file) = (meta.task, log.newest_file(topic));
+                    return Err(JobError::AheadOfLog { task, topic, store: end, log: high, file });
                 }
-                // What it appended last may have been let go of since.
-                let from = log.start(topic, partition as u32).max(*end);
-                for head in log.heads(topic, partition as u32, from)? {
-                    if head.producer == meta.task {
-                        *seq = (*seq).max(head.first_seq + u64::from(head.count));
-                    }
+                if high > end {
+                    // What it appended last may have been let go of since.
+                    let from = log.start(topic, at).max(end);
+                    let heads = log.heads(topic, at, from)?.into_iter();
+                    let own = heads.filter(|head| head.producer == meta.task);
+                    let behind = own.map(|head| head.first_seq + u64::from(head.count));
+                    seqs[partition] = behind.fold(seqs[partition], u64::max);
                 }
             }
             standing.push(seqs);

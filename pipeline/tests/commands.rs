@@ -9,13 +9,14 @@ use std::time::Duration;
 use weir_pipeline::data_dir::{DataDir, DataDirLock};
 use weir_pipeline::generations::{Cut, Entry, Generation, Registry};
 use weir_pipeline::input::Scan;
-use weir_pipeline::log::{EmbeddedLog, LiveLog, Log, LogOptions};
+use weir_pipeline::log::{EmbeddedLog, LiveLog, Log, LogOptions, NewBatch};
 use weir_pipeline::scheduler::{Need, Work};
 use weir_pipeline::source::accounts::AccountsProgress;
+use weir_pipeline::source::begin_at_end;
 use weir_pipeline::source::commands::CommandsTask;
 use weir_pipeline::source::mailbox::Submission;
-use weir_proto::{Minute, Producer, Record, StageId, Topic, rpc};
-use weir_state::{Shared, Store};
+use weir_proto::{BatchBuilder, Command, Minute, Producer, Provenance, Record, StageId, Topic, rpc};
+use weir_state::{Shared, Store, TaskMeta};
 
 const PARTITIONS: u32 = 4;
 
@@ -82,14 +83,39 @@ impl Source {
         self.task.work(Need::Commit).unwrap();
     }
 
-    /// Position and key of everything in `judged`, by position.
+    /// Appends a command to each partition under the name of the source.
+    fn forge(&self, key: &str) {
+        let producer = Producer { stage: StageId::Commands, partition: 0, generation: 1 };
+        let command = rpc::Command { key: key.to_owned(), ..rpc::Command::default() };
+        let last = Provenance { position: 100, index: 0 };
+        for partition in 0..PARTITIONS {
+            let mut batch = BatchBuilder::default();
+            batch.push(last, &[&Command::encode(&command)]);
+            let batch = NewBatch { producer, first_seq: 100, count: 1, last, bytes: batch.take() };
+            let topic = Topic::Judged.of(1);
+            let appended = self.log.append(topic, partition, batch).unwrap();
+            while !self.log.is_durable(topic, appended.ticket) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    /// Position and key of everything in `judged`, by position; no running number is missing or there twice.
     fn judged(&self, generation: u32) -> Vec<(u64, String)> {
+        self.read(generation, |seq, next| assert_eq!(seq, next.unwrap_or(seq), "no gap, no repeat"))
+    }
+
+    fn judged_in_any_order(&self, generation: u32) -> Vec<(u64, String)> {
+        self.read(generation, |_, _| ())
+    }
+
+    fn read(&self, generation: u32, check: impl Fn(u64, Option<u64>)) -> Vec<(u64, String)> {
         let (topic, mut all) = (Topic::Judged.of(generation), Vec::new());
         for partition in 0..PARTITIONS {
             let mut scan = Scan::new(self.log.clone(), topic, partition, 0, 100);
             let mut next = None;
             while let Some(head) = scan.advance().unwrap() {
-                assert_eq!(head.seq, next.unwrap_or(head.seq), "no gap, no repeat");
+                check(head.seq, next);
                 next = Some(head.seq + 1);
                 let Record::Command(command) = Record::decode(scan.bytes()).unwrap() else { panic!() };
                 all.push((head.provenance.position, command.read().unwrap().key));
@@ -191,4 +217,51 @@ fn what_came_too_late_for_one_generation_is_brought_to_the_next() {
         drop(source);
         assert_eq!(Source::open(dir.path(), 2).judged(2), judged);
     }
+}
+
+/// What others have put there is not looked through: where a source may have something, it has said before.
+#[test]
+fn a_source_looks_only_where_it_has_said_that_it_appends() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut source = Source::open(dir.path(), 1);
+    source.append(&["a"]);
+    source.commit();
+    // Under its name in all partitions, which never happens.
+    source.forge("x");
+    drop(source);
+    let mut source = Source::open(dir.path(), 1);
+    source.append(&["b"]);
+    source.commit();
+    let position_of = |source: &Source, key: &str| {
+        let judged = source.judged_in_any_order(1);
+        judged.into_iter().find(|(_, k)| k == key).unwrap().0
+    };
+    assert_eq!(position_of(&source, "b"), 1, "what it has not announced is not counted");
+    drop(source);
+    // One that has lost its store looks everywhere.
+    std::fs::rename(dir.path().join("store"), dir.path().join("lost")).unwrap();
+    let mut source = Source::open(dir.path(), 1);
+    source.append(&["c"]);
+    source.commit();
+    assert!(position_of(&source, "c") >= 100, "{:?}", source.judged_in_any_order(1));
+}
+
+#[test]
+fn a_source_that_begins_at_the_end_does_not_look_at_what_stands_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = Source::open(dir.path(), 1);
+    source.forge("x");
+    drop(source);
+    std::fs::remove_dir_all(dir.path().join("store")).unwrap();
+    let log = EmbeddedLog::open(&dir.path().join("log"), PARTITIONS, LogOptions::default()).unwrap();
+    let store = Store::open(&dir.path().join("store"), &Shared::new(1 << 20)).unwrap();
+    let task = Producer { stage: StageId::Commands, partition: 0, generation: 1 };
+    let meta = TaskMeta::new(task, &[Topic::Judged], PARTITIONS as usize, 0);
+    begin_at_end(&store, &log, meta).unwrap();
+    drop((store, log));
+    let mut source = Source::open(dir.path(), 1);
+    source.append(&["a"]);
+    source.commit();
+    let own = source.judged_in_any_order(1).into_iter().find(|(_, key)| key == "a").unwrap();
+    assert_eq!(own.0, 0);
 }

@@ -21,6 +21,7 @@ mod notice;
 mod provenance;
 mod record;
 pub mod rpc;
+mod takeover;
 mod time;
 
 pub use adjustment::{Adjustment, AdjustmentKind, ChargeRef};
@@ -38,4 +39,5 @@ pub use money::{AmountError, Currency, MoneyError, Nanos};
 pub use notice::{Notice, NoticeKind};
 pub use provenance::{Producer, Provenance, StageId, TaskId, Topic, TopicId};
 pub use record::{Record, RecordError};
+pub use takeover::Takeover;
 pub use time::{Minute, TimeError};

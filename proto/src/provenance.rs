@@ -24,11 +24,13 @@ pub enum StageId {
     Deliver = 7,
     /// Takes commands in from the control interface.
     Commands = 8,
+    /// Tells what a worker of a group has taken over; not part of the flow.
+    Takeovers = 9,
 }
 
 impl StageId {
     /// Every stage, in flow order.
-    pub const ALL: [StageId; 8] = [
+    pub const ALL: [StageId; 9] = [
         StageId::Collect,
         StageId::Accounts,
         StageId::Commands,
@@ -37,11 +39,12 @@ impl StageId {
         StageId::Deduct,
         StageId::PostProcess,
         StageId::Deliver,
+        StageId::Takeovers,
     ];
 
     /// Whether it takes in from outside: what it makes belongs to no generation.
     pub fn is_source(self) -> bool {
-        matches!(self, StageId::Collect | StageId::Accounts | StageId::Commands)
+        matches!(self, StageId::Collect | StageId::Accounts | StageId::Commands | StageId::Takeovers)
     }
 
     /// Whether it folds a topic: each generation has tasks of its own of it.
@@ -65,6 +68,7 @@ impl StageId {
             StageId::Collect => "collect",
             StageId::Accounts => "accounts",
             StageId::Commands => "commands",
+            StageId::Takeovers => "takeovers",
             StageId::AntiBrush => "anti-brush",
             StageId::AntiFraud => "anti-fraud",
             StageId::Deduct => "deduct",
@@ -94,7 +98,7 @@ pub enum Topic {
     Charges,
     /// What was dropped, with its reason.
     Dropped,
-    /// What advertisers are told: exhausted accounts, reached budgets.
+    /// What advertisers are told: exhausted accounts, reached budgets; and operators: partitions that were taken over.
     Notices,
     /// Differences to charges of the past, posted when another generation is published. It belongs to
     /// no generation.

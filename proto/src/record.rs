@@ -9,6 +9,7 @@ use crate::dropped::Dropped;
 use crate::event::Event;
 use crate::letter::Letter;
 use crate::notice::Notice;
+use crate::takeover::Takeover;
 use crate::time::Minute;
 
 pub(crate) const KIND_EVENT: u8 = 1;
@@ -22,6 +23,7 @@ pub(crate) const KIND_RETRY: u8 = 8;
 pub(crate) const KIND_DEAD: u8 = 9;
 pub(crate) const KIND_COMMAND: u8 = 12;
 pub(crate) const KIND_ANSWER: u8 = 13;
+pub(crate) const KIND_TAKEOVER: u8 = 15;
 
 /// A record's bytes do not have the layout that their kind promises.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub enum Record<'a> {
     Dropped(Dropped<'a>),
     /// An advertiser is told something.
     Notice(Notice),
+    /// A partition came to a worker.
+    Takeover(Takeover),
     /// A charge of the past came out differently.
     Adjustment(Adjustment<'a>),
     /// A record that could not be delivered is tried again.
@@ -88,6 +92,7 @@ impl<'a> Record<'a> {
             Some(KIND_CHARGE) => Record::Charge(Charge::decode(b)?),
             Some(KIND_DROPPED) => Record::Dropped(Dropped::decode(b)?),
             Some(KIND_NOTICE) => Record::Notice(Notice::decode(b)?),
+            Some(KIND_TAKEOVER) => Record::Takeover(Takeover::decode(b)?),
             Some(KIND_ADJUSTMENT) => Record::Adjustment(Adjustment::decode(b)?),
             Some(KIND_RETRY) => Record::Retry(Letter::decode(b)?),
             Some(KIND_DEAD) => Record::Dead(Letter::decode(b)?),

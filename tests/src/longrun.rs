@@ -122,7 +122,9 @@ impl LongRun {
         self.weir.as_ref().unwrap().peak_memory_mb()
     }
 
-    fn reconfigure(&self, from: &str, to: &str) {
+    /// Changes the configuration, for the next start.
+    #[track_caller]
+    pub fn reconfigure(&self, from: &str, to: &str) {
         let config = std::fs::read_to_string(&self.config).unwrap();
         assert!(config.contains(from), "no {from:?} in {config}");
         std::fs::write(&self.config, config.replace(from, to)).unwrap();

@@ -1,4 +1,4 @@
-//! What a worker has taken over lately, for whoever asks.
+//! What a worker has taken over lately, for whoever asks; and what of it is still to be told in `notices`.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,26 +20,43 @@ pub struct Takeover {
     pub took: Duration,
 }
 
+#[derive(Default)]
+struct Inner {
+    newest: VecDeque<Takeover>,
+    untold: Vec<Takeover>,
+}
+
 /// The newest ones, oldest first.
 #[derive(Default)]
-pub struct Takeovers(Mutex<VecDeque<Takeover>>);
+pub struct Takeovers(Mutex<Inner>);
 
 impl Takeovers {
-    fn all(&self) -> MutexGuard<'_, VecDeque<Takeover>> {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers one.
+    /// Remembers one, which is to be told.
     pub fn add(&self, takeover: Takeover) {
-        let mut all = self.all();
-        all.push_back(takeover);
-        if all.len() > REMEMBERED {
-            all.pop_front();
+        let mut inner = self.inner();
+        inner.untold.push(takeover.clone());
+        inner.newest.push_back(takeover);
+        if inner.newest.len() > REMEMBERED {
+            inner.newest.pop_front();
         }
     }
 
     /// Those that are remembered.
     pub fn list(&self) -> Vec<Takeover> {
-        self.all().iter().cloned().collect()
+        self.inner().newest.iter().cloned().collect()
+    }
+
+    /// Whether there is something to tell.
+    pub(crate) fn has_untold(&self) -> bool {
+        !self.inner().untold.is_empty()
+    }
+
+    /// What is to be told, once.
+    pub(crate) fn take_untold(&self) -> Vec<Takeover> {
+        std::mem::take(&mut self.inner().untold)
     }
 }

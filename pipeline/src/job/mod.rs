@@ -14,7 +14,7 @@ use crate::data_dir::{DataDir, DataDirLock};
 use crate::deliver::{self, Deliveries};
 use crate::error::JobError;
 use crate::fleet::Fleet;
-use crate::flow::FLOW;
+use crate::flow::{ACCOUNTS_WRITES, COLLECT_WRITES, COMMANDS_WRITES, FLOW};
 use crate::generations::{Entry, Generation, Promotion, Registry, check_settled};
 use crate::group::{Afar, Crew, Gatherer, Membership, Takeovers, Whole};
 use crate::ingest::{Spool, SpoolOptions};
@@ -27,6 +27,7 @@ use crate::scheduler::{Scheduler, Work};
 use crate::source::accounts::{AccountsProgress, AccountsTask};
 use crate::source::collect::{CollectOptions, CollectProgress, CollectTask, now_ms, rules_to_go_on_with};
 use crate::source::commands::CommandsTask;
+use crate::source::takeovers::TakeoversTask;
 use crate::source::{CollectState, FileSpec, SPOOL};
 use crate::status::TaskStatus;
 use crate::switches::{Attached, Name, Switches};
@@ -132,7 +133,7 @@ pub struct Job {
     group: Option<(Membership, Arc<Crew>)>,
     uploads: Option<Arc<Uploads>>,
     gatherer: Option<Gatherer>,
-    takeovers: Takeovers,
+    takeovers: Arc<Takeovers>,
     _attached: Attached,
     _lock: DataDirLock,
 }
@@ -144,7 +145,8 @@ impl Job {
             crate::source::accounts::read(path)?;
         }
         let worker = options.group.as_ref().map(|group| group.worker);
-        let (dir, lock) = DataDir::lock(&options.data_dir, options.partitions, options.log.kafka(), worker)?;
+        let (mut dir, lock) =
+            DataDir::lock(&options.data_dir, options.partitions, options.log.kafka(), worker)?;
         let registry = Registry::open(&dir)?;
         let registry = Arc::new(match options.depot.clone().filter(|_| worker.is_some()) {
             Some(depot) => registry.share(depot)?,
@@ -153,13 +155,23 @@ impl Job {
         choose_rules(&dir, &registry, &options.rules)?;
         let begun = dir.store(dir.source(StageId::Collect).in_generation(1)).exists();
         let follow = if worker.is_some() { Follow::AsTold } else { Follow::All };
-        let log = options.log.open(&dir.log(), options.partitions, begun, follow)?;
+        let log = options.log.open(&dir.log(), options.partitions, begun, dir.cluster(), follow)?;
+        dir.set_cluster(log.cluster()?);
         check_settled(&registry, &*log, options.partitions)?;
         let stores = weir_state::Shared::new(BLOCK_CACHE);
         dir.checkpoints().finish_left(&stores)?;
         let source = |stage| Store::open(&dir.store(dir.source(stage).in_generation(1)), &stores);
         let (accounts_store, collect_store) = (source(StageId::Accounts)?, source(StageId::Collect)?);
         let commands_store = source(StageId::Commands)?;
+        let takeovers_store = worker.map(|_| source(StageId::Takeovers)).transpose()?;
+        if let Some(depot) = options.depot.as_ref().filter(|_| worker.is_some()) {
+            let stores = [
+                (&accounts_store, StageId::Accounts, ACCOUNTS_WRITES),
+                (&commands_store, StageId::Commands, COMMANDS_WRITES),
+                (&collect_store, StageId::Collect, COLLECT_WRITES),
+            ];
+            share::begin_new_worker(depot, &dir, &*log, &stores)?;
+        }
         let (switches, attached) = (options.switches.clone(), options.switches.attach(registry.clone()));
         let switch = |name| switches.get(name).clone();
         let (deliveries, delivering) =
@@ -219,9 +231,23 @@ impl Job {
             rules,
             fleet.live(),
         )?;
+        // Not before what the stores have read was found there.
+        dir.save()?;
         let (inlets, mailbox) = (vec![accounts_progress.inlet.clone(), commands.inlet()], commands.mailbox());
         let collect_progress = collect.progress();
-        let from_outside: [Box<dyn Work>; 3] = [Box::new(accounts), Box::new(commands), Box::new(collect)];
+        let mut from_outside: Vec<Box<dyn Work>> =
+            vec![Box::new(accounts), Box::new(commands), Box::new(collect)];
+        let takeovers: Arc<Takeovers> = Arc::default();
+        if let (Some(worker), Some(store)) = (worker, takeovers_store) {
+            let (log, takeovers) = (log.clone(), takeovers.clone());
+            from_outside.push(Box::new(TakeoversTask::open(
+                worker,
+                options.partitions,
+                store,
+                log,
+                takeovers,
+            )?));
+        }
         let sources = from_outside.iter().map(|t| t.status()).collect();
         tasks.extend(from_outside);
         tasks.extend(delivering);
@@ -286,7 +312,7 @@ impl Job {
             group: options.group.map(|membership| (membership, Arc::default())),
             uploads,
             gatherer,
-            takeovers: Takeovers::default(),
+            takeovers,
             _attached: attached,
             _lock: lock,
         })

@@ -1,11 +1,17 @@
 //! How a job shares the partitions with other workers.
 
 use super::Job;
+use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::group::{Crew, Membership, Takeover};
+use crate::log::LiveLog;
+use crate::source::begin_at_end;
 use crate::source::collect::now_ms;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use weir_proto::{StageId, Topic};
+use weir_state::depot::Depot;
+use weir_state::{Store, TaskMeta};
 
 /// How often the group is told how far the worker is.
 const TELL: Duration = Duration::from_secs(5);
@@ -68,6 +74,7 @@ impl Job {
         );
         let (at_ms, partitions) = (now_ms(), partitions.to_vec());
         self.takeovers.add(Takeover { at_ms, partitions, behind, took });
+        self.scheduler.wake();
         Ok(())
     }
 
@@ -78,5 +85,32 @@ impl Job {
         crate::metrics::holds(self.fleet.count_held());
         tracing::info!("partition {partition} is given up");
         Ok(())
+    }
+}
+
+/// A worker that joins a group which has billed for long need not look through all of that for what it has made itself. One
+/// whose directory was lost must.
+pub(super) fn begin_new_worker(
+    depot: &Depot,
+    dir: &DataDir,
+    log: &dyn LiveLog,
+    sources: &[(&Store, StageId, &'static [Topic])],
+) -> Result<(), JobError> {
+    for (store, ..) in sources {
+        if store.meta()?.is_some() {
+            return Ok(());
+        }
+    }
+    match depot.is_new_worker(dir.worker().unwrap_or_default()) {
+        Ok(true) => sources.iter().try_for_each(|(store, stage, writes)| {
+            let task = dir.source(*stage).in_generation(1);
+            begin_at_end(store, log, TaskMeta::new(task, writes, dir.partitions() as usize, 0))
+        }),
+        Ok(false) => Ok(()),
+        Err(error) if error.is_away() => {
+            tracing::warn!("{error}. What this worker may have made before is looked for in all topics");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
     }
 }

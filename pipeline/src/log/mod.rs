@@ -131,6 +131,11 @@ pub trait LiveLog: Log {
         Ok(())
     }
 
+    /// Says that many tasks are about to be opened, which look for the same; or that they are.
+    fn opens_many(&self, opens: bool) {
+        let _ = opens;
+    }
+
     /// The topics that are open.
     fn topics(&self) -> Vec<TopicId>;
 
@@ -157,6 +162,11 @@ pub trait LiveLog: Log {
     /// The workers of the group, in order; none if there is no group.
     fn peers(&self) -> Result<Vec<Peer>, LogError> {
         Ok(Vec::new())
+    }
+
+    /// The id of the cluster that the topics are in, if they are in one.
+    fn cluster(&self) -> Result<Option<String>, LogError> {
+        Ok(None)
     }
 
     /// Says from where on partitions are still to be read, for tools of the log's own that show how far readers are.
@@ -193,12 +203,14 @@ impl LogChoice {
     }
 
     /// Opens it with the topics of the first generation; `dir` is where the embedded one is. If a job has `begun` with
-    /// them, those that are not in Kafka were lost: none is made anew.
+    /// them, those that are not in Kafka were lost: none is made anew. Nor is anything touched in another `cluster` than
+    /// the one that they are known to be in.
     pub fn open(
         &self,
         dir: &std::path::Path,
         partitions: u32,
         begun: bool,
+        cluster: Option<&str>,
         follow: Follow,
     ) -> Result<Arc<dyn LiveLog>, LogError> {
         let first = || Topic::ALL.into_iter().map(|topic| topic.of(1));
@@ -206,6 +218,7 @@ impl LogChoice {
             LogChoice::Embedded(options) => Arc::new(EmbeddedLog::empty(dir, partitions, *options)),
             LogChoice::Kafka(options) => {
                 let log = KafkaLog::open(options.clone(), partitions, follow)?;
+                log.must_be_in(cluster)?;
                 if begun {
                     first().try_for_each(|topic| log.must_have(topic))?;
                 }
@@ -277,6 +290,19 @@ pub enum LogError {
         what: &'static str,
         /// On which topic, if on one.
         topic: Option<String>,
+    },
+    /// The brokers are not those of the cluster that has the topics.
+    #[error(
+        "the brokers {brokers} of `log.kafka.brokers` are those of the cluster {found} of Kafka, and the topics of this job \
+         are in the cluster {known}: name brokers of that one again, or start a new data directory"
+    )]
+    OtherCluster {
+        /// The brokers that are named now.
+        brokers: String,
+        /// The id of the cluster that they belong to.
+        found: String,
+        /// The id of the cluster that the job has begun in.
+        known: String,
     },
     /// A topic on which the promises of the log do not hold.
     #[error("the topic {topic} of Kafka {problem}")]

@@ -4,6 +4,7 @@
 //! must still stand in the file as it was (checked by its checksum). Commands belong to no generation:
 //! they go where the published one reads.
 
+use super::announced;
 use super::inlet::Inlet;
 use crate::error::JobError;
 use crate::flow::ACCOUNTS_WRITES;
@@ -85,7 +86,8 @@ impl AccountsTask {
         registry: Arc<Registry>,
     ) -> Result<Self, JobError> {
         let new = || TaskMeta::new(task, ACCOUNTS_WRITES, partitions as usize, 0);
-        let meta = store.meta()?.unwrap_or_else(new);
+        let mut meta = store.meta()?.unwrap_or_else(new);
+        announced::pass_over(&store, &*log, &mut meta)?;
         let (mut commands, bytes) = path.map_or(Ok((Vec::new(), Vec::new())), read)?;
         if let Some(path) = path {
             expect_same_beginning(&store, path, &bytes)?;
@@ -95,6 +97,8 @@ impl AccountsTask {
             loaded: AtomicBool::new(commands.is_empty()),
             inlet: Arc::new(Inlet::new(task.generation)),
         };
+        let outputs = Outputs::resume(log.clone(), &meta)?;
+        announced::looked(&store, &meta)?;
         Ok(AccountsTask {
             path: path.map(Path::to_owned),
             seen: None,
@@ -102,7 +106,7 @@ impl AccountsTask {
             commands,
             file: (bytes.len() as u64, crc32c::crc32c(&bytes)),
             outbox: Outbox::resume(&meta),
-            outputs: Outputs::resume(log.clone(), &meta)?,
+            outputs,
             status: Arc::new(TaskStatus::new(None, &meta)),
             log,
             store,
@@ -164,6 +168,8 @@ impl AccountsTask {
             self.outbox.emit(to, &[&Command::encode(command)]);
         }
         let batches = self.outbox.take();
+        let partitions = batches.iter().map(|batch| batch.partition);
+        announced::announce(&self.store, &*self.log, &self.meta, partitions)?;
         self.uncommitted = Some(self.outputs.append(batches, &mut self.meta)?);
         Ok(())
     }
@@ -181,6 +187,7 @@ impl AccountsTask {
             commit.put(TABLE, TAKEN, &taken);
         }
         commit.put_meta(&self.meta);
+        announced::is_done(&self.meta, &mut commit);
         self.store.commit_as("accounts.commit", commit, Durability::Disk)?;
         self.commands.clear();
         self.uncommitted = None;

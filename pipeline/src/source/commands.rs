@@ -5,12 +5,13 @@
 //! there is counted when the task is opened, and whoever sent it and got no answer sends it again.
 
 use super::accounts::AccountsProgress;
+use super::announced;
 use super::inlet::Inlet;
 use super::mailbox::{Mailbox, Submission};
+use super::standing::{Standing, standing};
 use crate::error::JobError;
 use crate::flow::COMMANDS_WRITES;
 use crate::generations::Registry;
-use crate::input::Scan;
 use crate::log::Log;
 use crate::outputs::{Outputs, Tickets};
 use crate::scheduler::{FollowUp, Need, Work};
@@ -21,9 +22,6 @@ use std::sync::mpsc::Sender;
 use weir_operators::{Outbox, partition};
 use weir_proto::{Command, Producer};
 use weir_state::{Commit, Durability, Store, TaskMeta};
-
-/// Records read at a time.
-const RECORDS: u64 = 1_024;
 
 /// The task.
 pub struct CommandsTask {
@@ -54,7 +52,8 @@ impl CommandsTask {
         accounts: Arc<AccountsProgress>,
     ) -> Result<Self, JobError> {
         let new = || TaskMeta::new(task, COMMANDS_WRITES, partitions as usize, 0);
-        let meta = store.meta()?.unwrap_or_else(new);
+        let mut meta = store.meta()?.unwrap_or_else(new);
+        announced::pass_over(&store, &*log, &mut meta)?;
         let mut this = CommandsTask {
             outbox: Outbox::resume(&meta),
             outputs: Outputs::resume(log.clone(), &meta)?,
@@ -74,6 +73,7 @@ impl CommandsTask {
             this.outputs.append(this.outbox.take(), &mut this.meta)?;
             this.commit()?;
         }
+        announced::looked(&this.store, &this.meta)?;
         Ok(this)
     }
 
@@ -95,26 +95,12 @@ impl CommandsTask {
         if weir_state::sabotage::is(weir_state::sabotage::Sabotage::CommandsNotCounted) {
             return Ok(None);
         }
-        let topic = COMMANDS_WRITES[0].of(self.meta.task.generation);
-        let (mut standing, mut behind) = (Vec::new(), Vec::new());
-        for partition in 0..self.outbox.partitions() {
-            let output = &mut self.meta.outputs[0].1;
-            let (mut next, end) = (output.next_seq[partition as usize], &mut output.ends[partition as usize]);
-            let from = (*end).max(self.log.start(topic, partition));
-            let mut scan =
-                Scan::new(self.log.clone(), topic, partition, from, RECORDS).of(self.meta.task.task());
-            while let Some(head) = scan.advance()? {
-                // A log may hold a batch twice: what is counted is not counted again.
-                if head.seq >= next {
-                    next = head.seq + 1;
-                    standing.push((head.provenance.position, partition, scan.bytes().to_vec()));
-                    *end = head.offset + 1;
-                }
-            }
-            behind.push(next);
+        let mut behind = self.meta.outputs[0].1.next_seq.clone();
+        let standing = standing(&self.log, &mut self.meta)?;
+        for record in &standing {
+            behind[record.partition as usize] += 1;
         }
-        standing.sort_unstable_by_key(|(position, ..)| *position);
-        for (position, partition, record) in &standing {
+        for Standing { position, partition, record } in &standing {
             self.push(*position, *partition, record);
         }
         Ok((!standing.is_empty()).then_some(behind))
@@ -152,6 +138,8 @@ impl CommandsTask {
             self.waiting.push(taken);
         }
         let batches = self.outbox.take();
+        let partitions = batches.iter().map(|batch| batch.partition);
+        announced::announce(&self.store, &*self.log, &self.meta, partitions)?;
         self.uncommitted = Some(self.outputs.append(batches, &mut self.meta)?);
         Ok(())
     }
@@ -164,6 +152,7 @@ impl CommandsTask {
         self.outbox.save(&mut self.meta);
         let mut commit = Commit::new(self.meta.commits);
         commit.put_meta(&self.meta);
+        announced::is_done(&self.meta, &mut commit);
         self.store.commit_as("commands.commit", commit, Durability::Disk)?;
         self.uncommitted = None;
         self.status.committed(&self.meta);

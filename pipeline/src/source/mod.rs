@@ -1,6 +1,8 @@
-//! What comes in from outside: log files into `raw`, the accounts file and commands into `judged`.
+//! What comes in from outside: log files into `raw`, the accounts file and commands into `judged`; and what a
+//! worker of a group has taken over into `notices`.
 
 pub mod accounts;
+mod announced;
 pub mod collect;
 pub mod commands;
 mod files;
@@ -11,7 +13,10 @@ pub mod mailbox;
 mod plan;
 mod reader;
 mod spooled;
+mod standing;
+pub mod takeovers;
 
+pub use announced::begin_at_end;
 pub use files::{FileSpec, FileState, key_of};
 pub use plan::{CollectState, place_on_tape};
 pub use spooled::SPOOL;

@@ -104,6 +104,10 @@ const NOTICE: &[Field] = &[
     Field::new("advertiser_id", Number),
     Field::new("campaign_id", Number),
     Field::new("balance_nanos", Money),
+    Field::new("worker", Number),
+    Field::new("taken_partition", Number),
+    Field::new("took_ms", Number),
+    Field::new("behind", Number),
 ];
 
 const ADJUSTMENT: &[Field] = &[
@@ -177,7 +181,9 @@ pub fn table_fields(topic: Topic) -> Vec<Field> {
             "balance_after_nanos",
         ],
         Topic::Dropped => &["event_time_ms", "stage", "reason", "kind", "user_id", "ip", "ad_id", "detail"],
-        Topic::Notices => &["event_time_ms", "notice", "advertiser_id", "balance_nanos"],
+        Topic::Notices => {
+            &["event_time_ms", "notice", "advertiser_id", "balance_nanos", "worker", "taken_partition"]
+        }
         Topic::Answers => {
             &["time_ms", "key", "advertiser_id", "outcome", "reason", "amount_nanos", "balance_after_nanos"]
         }

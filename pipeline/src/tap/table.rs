@@ -100,11 +100,13 @@ mod tests {
         let rows = [
             json!({ "event_time_ms": 1_767_261_600_000_u64, "notice": "exhausted", "advertiser_id": 7, "balance_nanos": 1 }),
             json!({ "event_time_ms": 1_767_261_600_000_u64, "notice": "exhausted", "advertiser_id": 1234, "balance_nanos": "9999999999000000001" }),
+            json!({ "event_time_ms": 1_767_261_600_000_u64, "notice": "takeover", "worker": 2, "taken_partition": 13 }),
         ];
         let lines = [
-            "event_time                notice     advertiser_id               balance",
+            "event_time                notice     advertiser_id               balance  worker  taken_partition",
             "2026-01-01T10:00:00.000Z  exhausted              7           0.000000001",
             "2026-01-01T10:00:00.000Z  exhausted           1234  9999999999.000000001",
+            "2026-01-01T10:00:00.000Z  takeover                                             2               13",
         ];
         assert_eq!(table(&rows).lines().collect::<Vec<_>>(), lines);
     }

@@ -15,6 +15,7 @@ mod error;
 mod event;
 mod letter;
 mod notice;
+mod takeover;
 mod values;
 mod wire;
 
@@ -35,6 +36,7 @@ const ADJUSTMENT: u32 = 6;
 const LETTER: u32 = 7;
 const COMMAND: u32 = 8;
 const ANSWER: u32 = 9;
+const TAKEOVER: u32 = 10;
 const OPAQUE: u32 = 15;
 
 /// Replaces `out` by the encoded `weir.v1.Record` of a record's bytes; by nothing, if they are no record.
@@ -49,6 +51,7 @@ pub fn to_message(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), RecordError> {
         Record::Charge(charge) => charge::put(&charge, bytes, out),
         Record::Dropped(dropped) => dropped::put(&dropped, bytes, out),
         Record::Notice(notice) => notice::put(&notice, bytes, out),
+        Record::Takeover(takeover) => takeover::put(&takeover, bytes, out),
         Record::Adjustment(adjustment) => adjustment::put(&adjustment, bytes, out),
         Record::Retry(letter) | Record::Dead(letter) => letter::put(&letter, bytes, out),
         Record::Command(command) => command::put(&command, bytes, out),
@@ -76,6 +79,7 @@ pub fn from_message(message: &[u8], out: &mut Vec<u8>) -> Result<(), ExchangeErr
         CHARGE => charge::read(held, out)?,
         DROPPED => dropped::read(held, out)?,
         NOTICE => out.extend_from_slice(&notice::read(held)?.encode()),
+        TAKEOVER => out.extend_from_slice(&takeover::read(held)?.encode()),
         ADJUSTMENT => adjustment::read(held, out)?,
         LETTER => letter::read(held, out)?,
         COMMAND => command::read(held, out)?,

@@ -8,6 +8,7 @@
 //!   only if there is none: a checkpoint is there once its manifest is. Its form is described in `manifest.rs`.
 //! - `decisions/<number, ten digits>.json`: what a group has decided, one after the other: who writes a number first has
 //!   decided. Their form is that of whoever writes them. They stay.
+//! - `workers/<number>.json`: a worker of a group with that number has begun; `{"format": 1}`.
 //! - `leaving/…`: manifests that were let go of, under the same names. Their files stay for a grace more.
 //!
 //! A file is removed ([`Depot::keep`]) when no manifest refers to it, none that left within the grace does, and
@@ -36,6 +37,7 @@ mod put;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod workers;
 
 pub use error::DepotError;
 pub use keep::Removed;

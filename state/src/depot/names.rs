@@ -8,6 +8,7 @@ pub(super) const MANIFESTS: &str = "manifests";
 pub(super) const LEAVING: &str = "leaving";
 pub(super) const FILES: &str = "files";
 const DECISIONS: &str = "decisions";
+const WORKERS: &str = "workers";
 
 /// Where the manifests of a generation stand.
 pub(super) fn manifests_in(generation: u32) -> Path {
@@ -63,6 +64,11 @@ pub(super) fn parse(name: &Path) -> Option<(Producer, Minute)> {
 /// Of a decision.
 pub(super) fn decision(number: u64) -> Path {
     Path::from(format!("{DECISIONS}/{number:010}.json"))
+}
+
+/// Of a worker.
+pub(super) fn worker(number: u16) -> Path {
+    Path::from(format!("{WORKERS}/{number}.json"))
 }
 
 /// Of a file with such a content.

@@ -332,3 +332,18 @@ fn a_decision_is_made_once() {
     *lock(&bench.told.fails) = Some("decisions/");
     assert!(bench.depot.decide(2, b"two".to_vec()).unwrap_err().is_away());
 }
+
+#[test]
+fn a_worker_is_new_once_and_not_where_it_has_had_checkpoints() {
+    let mut bench = Bench::new();
+    assert!(bench.depot.is_new_worker(3).unwrap());
+    assert!(!bench.depot.is_new_worker(3).unwrap());
+    assert!(bench.depot.is_new_worker(4).unwrap());
+    let collect = Producer { stage: StageId::Collect, partition: 5, generation: 1 };
+    bench.meta = TaskMeta::new(collect, &[Topic::Raw], 1, 0);
+    bench.take(Minute(1));
+    bench.depot.put(&bench.checkpoints, collect, Minute(1)).unwrap();
+    assert!(!bench.depot.is_new_worker(5).unwrap(), "it was there before that was remembered");
+    *lock(&bench.told.fails) = Some("workers/");
+    assert!(bench.depot.is_new_worker(6).unwrap_err().is_away());
+}

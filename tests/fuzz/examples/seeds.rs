@@ -8,7 +8,8 @@ use weir_proto::rpc::{self, Money};
 use weir_proto::{
     Adjustment, AdjustmentKind, Answer, BatchBuilder, Billing, Charge, ChargeRef, Command, Crossings,
     Currency, DropReason, Dropped, EntryKind, EventKind, Fate, Guid, Letter, MessageId, Minute, Nanos,
-    NewEvent, Notice, NoticeKind, Origin, Outcome, Provenance, Record, RefuseReason, StageId, Topic,
+    NewEvent, Notice, NoticeKind, Origin, Outcome, Provenance, Record, RefuseReason, StageId, Takeover,
+    Topic,
 };
 
 const ULID: &str = "01KDWFZY7JAJ06BJH5MKP4EFSR";
@@ -182,6 +183,8 @@ fn records() -> Vec<(&'static str, Vec<u8>)> {
         balance: Nanos(-1),
         campaign_id: 100_285,
     };
+    let takeover =
+        Takeover { worker: 2, partition: 3, time_ms: 1_767_261_599_986, took_ms: 1_200, behind: 3_034 };
     let adjustment = Adjustment {
         kind: AdjustmentKind::Change,
         guid: Guid::Text("s-1"),
@@ -227,6 +230,7 @@ fn records() -> Vec<(&'static str, Vec<u8>)> {
         ("charge", [&charge[..], texts[0].as_bytes(), texts[1].as_bytes()].concat()),
         ("dropped", [&dropped[..], &parts.concat()].concat()),
         ("notice", notice.encode().to_vec()),
+        ("takeover", takeover.encode().to_vec()),
         ("adjustment", [&adjustment[..], guid.as_bytes()].concat()),
         ("letter", [&letter[..], said[0].as_bytes(), said[1].as_bytes()].concat()),
         ("command", Command::encode(&command)),

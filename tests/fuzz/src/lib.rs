@@ -53,6 +53,7 @@ pub fn again(record: &Record<'_>) -> Vec<u8> {
             joined(&fixed, [detail, raw, event.as_deref().unwrap_or_default()])
         }
         Record::Notice(notice) => notice.encode().to_vec(),
+        Record::Takeover(takeover) => takeover.encode().to_vec(),
         Record::Adjustment(adjustment) => {
             let (fixed, guid) = adjustment.encode();
             joined(&fixed, [guid.as_bytes()])

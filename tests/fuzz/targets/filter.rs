@@ -41,7 +41,7 @@ fn topic_of(record: &[u8]) -> Topic {
     match record.first() {
         Some(1) => Topic::Raw,
         Some(5) => Topic::Dropped,
-        Some(11) => Topic::Notices,
+        Some(11 | 15) => Topic::Notices,
         Some(14) => Topic::Adjustments,
         Some(8) => Topic::Retry,
         Some(9) => Topic::Dead,

@@ -1,12 +1,13 @@
 //! Several workers share the partitions of a job, and die, stand still and come back as they please.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 use weir_tests::{
-    Input, LongRun, Rng, Scratch, Taps, Traffic, Weir, ask_json, assert_same_where_certain, assert_sound,
-    count, cuts, metric, weir,
+    Input, LongRun, Rng, Scratch, Taps, Traffic, Weir, ask, ask_json, assert_same_where_certain,
+    assert_sound, count, cuts, metric, records, weir,
 };
 
 use super::{Kafka, SHARES, assert_audited, billed, embedded, wait_until};
@@ -86,6 +87,23 @@ impl Group {
         let held: Vec<usize> = self.workers.iter().map(|worker| of(worker) as usize).collect();
         let least = PARTITIONS / self.workers.len();
         held.iter().sum::<usize>() == PARTITIONS && held.iter().all(|held| *held >= least)
+    }
+
+    /// The partitions that workers told of in `notices`, in the order of that topic's partitions.
+    fn told_of(&self) -> Vec<u64> {
+        let words =
+            ["tap", "notices", "--until", "end", "--format", "jsonl", "--where", "notice == \"takeover\""];
+        let told: Vec<Value> = records(ask(self.data_dir(), &words).ok().stdout.as_bytes());
+        let number = |of: &Value, field: &str| of[field].as_u64().unwrap();
+        for takeover in &told {
+            let (worker, provenance) = (number(takeover, "worker"), &takeover["provenance"]);
+            assert_eq!(
+                (&provenance["stage"], number(provenance, "input_partition")),
+                (&"takeovers".into(), worker)
+            );
+            assert!(worker < self.workers.len() as u64, "{takeover}");
+        }
+        told.iter().map(|takeover| number(takeover, "taken_partition")).collect()
     }
 
     /// Writes all shares, with something done meanwhile, until all is billed.
@@ -202,6 +220,10 @@ fn workers_that_die_and_stand_still_lose_and_double_nothing() {
     });
     assert!(nth >= 20);
     assert_audited(group.data_dir());
+    let told_of = group.told_of();
+    // Each came to a worker at the start, and some to others since.
+    assert_eq!(BTreeSet::from_iter(&told_of).len(), PARTITIONS, "{told_of:?}");
+    assert!(told_of.len() > PARTITIONS, "{told_of:?}");
     let (input, taps) = group.results();
     assert_sound(&input, &taps);
     assert_same_where_certain(&input, &expected, &taps);

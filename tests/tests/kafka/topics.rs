@@ -1,8 +1,9 @@
 //! What Kafka's own tools see of a job, and topics that are not what they were: refused, with an explanation, and never
 //! begun anew in silence.
 
-use weir_tests::{LongRun, Weir, wait_for, weir};
+use weir_tests::{LongRun, Weir, count, wait_for, weir};
 
+use super::cluster::Cluster;
 use super::{Fed, Kafka};
 
 #[test]
@@ -52,6 +53,26 @@ fn a_topic_that_is_deleted_or_made_anew_is_refused() {
     let create = ["--create", "--topic", &charges, "--partitions", "4", "--replication-factor", "1"];
     kafka.tool("TopicCommand", &create.into_iter().chain(settings).collect::<Vec<_>>());
     run(job).wait().refused(&[1], &["charges", "made anew"]);
+}
+
+#[test]
+fn brokers_of_another_cluster_are_refused_before_anything_is_made_there() {
+    let (Some(kafka), Some(elsewhere)) = (Kafka::of("kafka-other"), Kafka::of("kafka-other")) else { return };
+    let mut fed = Fed::begin("kafka-other", &kafka.section(), 7);
+    fed.run(|_, _| {});
+    let job = &mut fed.job;
+    let charges = count("charges", job.data_dir());
+    let other = Cluster::up(elsewhere, 1);
+
+    job.reconfigure(&kafka.brokers, &other.kafka.brokers);
+    run(job).wait().refused(&[1], &[&other.kafka.brokers, "cluster", "new data directory"]);
+    assert!(!other.kafka.tool("TopicCommand", &["--list"]).contains(&kafka.prefix));
+    // What reads the directory beside a job still finds the former one.
+    assert_eq!(count("charges", job.data_dir()), charges);
+
+    job.reconfigure(&other.kafka.brokers, &kafka.brokers);
+    job.start();
+    job.stop("TERM");
 }
 
 fn run(job: &LongRun) -> Weir {

@@ -29,6 +29,12 @@ impl Admin {
         Ok(Admin { client, options: options.clone(), partitions })
     }
 
+    /// The id of the cluster that the brokers belong to.
+    pub(super) fn cluster(&self) -> Result<String, LogError> {
+        let found = self.client.inner().fetch_cluster_id(PATIENCE);
+        found.ok_or(LogError::Away { what: "learn the id of the cluster of", topic: None })
+    }
+
     /// Makes sure of a topic that is as it must be.
     pub(super) fn ensure(&self, topic: &str) -> Result<(), LogError> {
         if self.found(topic)?.is_none() {

@@ -11,6 +11,7 @@ mod chunks;
 mod context;
 mod error;
 mod fetch;
+mod heads;
 mod lag;
 mod member;
 mod options;
@@ -25,6 +26,7 @@ pub use reader::{KafkaTopics, TopicReader};
 
 use self::admin::Admin;
 use self::fetch::Fetcher;
+use self::heads::Heads;
 use self::lag::Lag;
 use self::member::Member;
 use self::produce::Appender;
@@ -78,6 +80,7 @@ pub struct KafkaLog {
     appender: Appender,
     tailer: Tailer,
     fetcher: Fetcher,
+    heads: Heads,
     lag: Lag,
 }
 
@@ -93,6 +96,7 @@ impl KafkaLog {
             appender: Appender::open(&options, wake.clone())?,
             tailer: Tailer::open(&options, tail_bytes, wake.clone())?,
             fetcher: Fetcher::new(&options),
+            heads: Heads::default(),
             lag: Lag::open(&options)?,
             wake,
             options,
@@ -110,6 +114,12 @@ impl KafkaLog {
             std::thread::sleep(LOOK);
         }
         Ok(())
+    }
+
+    /// Refuses to go on in another cluster than the one that a job has begun in, if that is known. A topic of the same
+    /// name there is another topic.
+    pub fn must_be_in(&self, known: Option<&str>) -> Result<(), LogError> {
+        check_cluster(&self.options.brokers, known, &self.admin.cluster()?)
     }
 
     fn topic(&self, topic: TopicId) -> Result<Arc<Open>, LogError> {
@@ -137,6 +147,18 @@ impl KafkaLog {
         let tail = self.tailer.add(&open.name, partition, end)?;
         open.tails.write().unwrap_or_else(PoisonError::into_inner).insert(partition, tail);
         Ok(())
+    }
+}
+
+/// Whether the brokers are in the cluster that is known; any one is where none is known yet.
+fn check_cluster(brokers: &str, known: Option<&str>, found: &str) -> Result<(), LogError> {
+    match known {
+        Some(known) if known != found => Err(LogError::OtherCluster {
+            brokers: brokers.to_owned(),
+            found: found.to_owned(),
+            known: known.to_owned(),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -231,7 +253,8 @@ impl Log for KafkaLog {
     fn heads(&self, topic: TopicId, partition: u32, offset: u64) -> Result<Vec<FrameHead>, LogError> {
         let open = self.topic(topic)?;
         let (start, end) = self.bounds(&open, partition)?;
-        self.fetcher.heads(&open.name, partition, (offset.max(start), end))
+        let read = |from, to| self.fetcher.heads(&open.name, partition, (from, to));
+        self.heads.read(&open.name, partition, (offset.max(start), end), read)
     }
 
     fn trim(&self, topic: TopicId, below: &[u64]) -> Result<(), LogError> {
@@ -306,6 +329,10 @@ impl LiveLog for KafkaLog {
         Ok(())
     }
 
+    fn opens_many(&self, opens: bool) {
+        self.heads.remember(opens);
+    }
+
     fn topics(&self) -> Vec<TopicId> {
         self.topics.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
@@ -322,7 +349,28 @@ impl LiveLog for KafkaLog {
         peers::of(&self.options, &self.lag)
     }
 
+    fn cluster(&self) -> Result<Option<String>, LogError> {
+        self.admin.cluster().map(Some)
+    }
+
     fn tell(&self, positions: &[(TopicId, u32, u64)]) -> Result<(), LogError> {
         self.lag.tell(positions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_cluster_is_refused_with_both_ids_and_the_brokers() {
+        assert!(check_cluster("a:9092", None, "X1").is_ok());
+        assert!(check_cluster("a:9092", Some("X1"), "X1").is_ok());
+        let error = check_cluster("a:9092,b:9092", Some("X1"), "Y2").unwrap_err();
+        assert!(!error.is_away());
+        let text = error.to_string();
+        for part in ["X1", "Y2", "a:9092,b:9092", "log.kafka.brokers", "new data directory"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 }

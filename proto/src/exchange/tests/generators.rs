@@ -169,6 +169,14 @@ fn notice() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
+fn takeover() -> impl Strategy<Value = Vec<u8>> {
+    (any::<u16>(), small(), [number(), number(), number()]).prop_map(
+        |(worker, partition, [time_ms, took_ms, behind])| {
+            Takeover { worker, partition, time_ms, took_ms, behind }.encode().to_vec()
+        },
+    )
+}
+
 fn adjustment() -> impl Strategy<Value = Vec<u8>> {
     let place = || {
         prop_oneof![
@@ -280,6 +288,7 @@ pub(super) fn record() -> impl Strategy<Value = Vec<u8>> {
         2 => charge(),
         2 => dropped(),
         1 => notice(),
+        1 => takeover(),
         1 => adjustment(),
         1 => letter(),
         1 => command(),

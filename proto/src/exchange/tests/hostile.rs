@@ -120,6 +120,8 @@ fn what_does_not_fit_a_record_is_refused() {
     assert_eq!(error_of!(5, Dropped, |d| d.raw = vec![0; 513]), too_long("dropped event", 4));
     assert_eq!(error_of!(8, Letter, |l| l.reason = "x".repeat(1025)), too_long("letter", 9));
     assert_eq!(error_of!(13, Answer, |a| a.key = "x".repeat(256)), too_long("answer", 1));
+    let out_of_range = fault("takeover", 1, FieldFault::Range);
+    assert_eq!(error_of!(15, Takeover, |t| t.worker = 65_536), out_of_range);
     let out_of_range = fault("charge", 12, FieldFault::Range);
     assert_eq!(error_of!(10, Charge, |c| c.utc_offset_minutes = 32_768), out_of_range);
     let too_large = [&b"\x12\x06\x08"[..], &[0xff, 0xff, 0xff, 0xff, 0x10]].concat();

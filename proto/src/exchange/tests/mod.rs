@@ -98,6 +98,7 @@ fn what_cannot_be_told_goes_as_it_stands() {
         changed(10, |bytes| bytes[88] = 64),
         changed(10, not_utf8),
         changed(11, |bytes| bytes[7] = 1),
+        changed(15, |bytes| bytes[1] = 1),
         // An account that is not the command's; a field that the command does not have; a command that is none.
         changed(12, |bytes| bytes[8] ^= 1),
         changed(12, |bytes| bytes[2] = 1),

@@ -159,6 +159,10 @@ pub(super) fn sample(kind: u8) -> Vec<u8> {
             let (fixed, text) = adjustment.encode();
             parts(&fixed, &[text])
         }
+        15 => {
+            let takeover = Takeover { worker: 2, partition: 260, time_ms: 3, took_ms: 4, behind: 5 };
+            takeover.encode().to_vec()
+        }
         other => panic!("there are no records of kind {other}"),
     };
     assert_eq!(bytes[0], kind);
@@ -166,4 +170,4 @@ pub(super) fn sample(kind: u8) -> Vec<u8> {
 }
 
 /// The kinds of records, as they are numbered on disk.
-pub(super) const KINDS: [u8; 10] = [1, 2, 5, 8, 9, 10, 11, 12, 13, 14];
+pub(super) const KINDS: [u8; 11] = [1, 2, 5, 8, 9, 10, 11, 12, 13, 14, 15];
