@@ -31,8 +31,15 @@ impl Admin {
 
     /// The id of the cluster that the brokers belong to.
     pub(super) fn cluster(&self) -> Result<String, LogError> {
-        let found = self.client.inner().fetch_cluster_id(PATIENCE);
-        found.ok_or(LogError::Away { what: "learn the id of the cluster of", topic: None })
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            // The client wakes for news of topics alone; what else it has learnt meanwhile it knows when it is asked again.
+            if let Some(id) = self.client.inner().fetch_cluster_id(LOOK) {
+                return Ok(id);
+            }
+            std::thread::sleep(LOOK);
+        }
+        Err(LogError::Away { what: "learn the id of the cluster of", topic: None })
     }
 
     /// Makes sure of a topic that is as it must be.
