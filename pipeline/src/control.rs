@@ -130,7 +130,7 @@ impl Control for JobControl {
             Ok(GenerationsResponse {
                 generations: generations.collect::<Result<_, _>>()?,
                 published,
-                minute: job.promotion().minute_of(published)?.0,
+                minute: known(job.promotion().minute_of(published))?.unwrap_or_default().0,
             })
         })
         .await
@@ -282,6 +282,15 @@ fn asked(request: &rpc::RewindRequest) -> Result<Rewind, Status> {
     Ok(Rewind { to, from, rules, pause: request.pause, reason })
 }
 
+/// What cannot be told while object storage is away is left open.
+fn known<T>(told: Result<T, JobError>) -> Result<Option<T>, JobError> {
+    match told {
+        Ok(told) => Ok(Some(told)),
+        Err(error) if error.is_away() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn generation(job: &Job, g: &Generation, standing: Standing) -> Result<rpc::Generation, JobError> {
     let promotion = job.promotion();
     let runs = matches!(standing, Standing::Candidate | Standing::Promoting | Standing::Published);
@@ -297,9 +306,9 @@ fn generation(job: &Job, g: &Generation, standing: Standing) -> Result<rpc::Gene
         begun_ms: g.begun_ms,
         reason: g.reason.clone(),
         standing: standing.name().to_owned(),
-        minute: if runs { promotion.minute_of(g.id)?.0 } else { 0 },
+        minute: if runs { known(promotion.minute_of(g.id))?.unwrap_or_default().0 } else { 0 },
         lag: own.map(|s| s.lag()).sum(),
-        caught_up: runs && promotion.has_caught_up(g.id)?,
+        caught_up: runs && known(promotion.has_caught_up(g.id))?.unwrap_or_default(),
         promoted_minute: job.registry().promoted_at(g.id).map_or(0, |m| m.0),
     })
 }

@@ -4,6 +4,7 @@ use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::flow::{FLOW, Shared, Stage, outputs_from};
 use crate::generations::{Registry, Standing};
+use crate::input::Line;
 use crate::log::LiveLog;
 use crate::rule_set::RuleSet;
 use crate::scheduler::{Scheduler, Work};
@@ -11,7 +12,7 @@ use crate::status::{Live, TaskStatus};
 use crate::task::{AtTick, Task, TaskOptions};
 use crate::uploads::Uploads;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use weir_operators::Rules;
 use weir_proto::{Minute, Producer, StageId, Topic, TopicId};
@@ -22,6 +23,9 @@ const OPENERS: usize = 16;
 
 /// Opened tasks.
 pub type Tasks = Vec<Box<dyn Work>>;
+
+/// A task that is to be opened.
+type Opening = (&'static Stage, Producer);
 
 /// Opens tasks and keeps track of them.
 pub struct Fleet {
@@ -42,7 +46,12 @@ pub struct Fleet {
     held: Mutex<Option<BTreeSet<u32>>>,
     /// Checkpoints in object storage.
     uploads: Option<Arc<Uploads>>,
+    /// In a group, how far tasks read along lines that may be about to end.
+    limits: Mutex<Vec<Limit>>,
 }
+
+/// A task, what it reads, and the place from which on it must not read that yet.
+type Limit = (Producer, Arc<Line>, Arc<AtomicU64>);
 
 impl Fleet {
     /// Without tasks yet.
@@ -67,6 +76,7 @@ impl Fleet {
             live: Arc::default(),
             held: Mutex::default(),
             uploads: None,
+            limits: Mutex::default(),
         }
     }
 
@@ -141,30 +151,31 @@ impl Fleet {
         Ok(())
     }
 
-    /// Opens the tasks of candidates that are not open yet.
-    pub fn open_candidates(&self) -> Result<Tasks, JobError> {
-        let mut tasks = Vec::new();
-        for (stage, generation, partitions) in self.lacking() {
-            tasks.extend(self.open(&[(stage, generation)], |partition| partitions.contains(&partition))?);
-        }
-        Ok(tasks)
+    /// Opens the tasks that are not open yet: those of the published line, and those of candidates. All or none.
+    pub fn open_lacking(&self) -> Result<(Tasks, Tasks), JobError> {
+        let beside = self.candidates();
+        // A worker without partitions may be asked for what is there, too.
+        beside.iter().try_for_each(|(stage, generation)| self.add_topics(stage, *generation))?;
+        let tasks = self.lacking();
+        let (live, beside): (Vec<Opening>, Vec<Opening>) = tasks.into_iter().partition(|(stage, task)| {
+            !beside.iter().any(|(s, generation)| (s.id, *generation) == (stage.id, task.generation))
+        });
+        self.open_tasks_beside(&live, &beside)
     }
 
     /// Whether there are any.
-    pub fn lacks_candidates(&self) -> bool {
+    pub fn lacks_some(&self) -> bool {
         !self.lacking().is_empty()
     }
 
-    fn lacking(&self) -> Vec<(&'static Stage, u32, Vec<u32>)> {
+    fn lacking(&self) -> Vec<(&'static Stage, Producer)> {
         let open: BTreeSet<Producer> = self.statuses().iter().map(|status| status.task).collect();
-        let lacking = |(stage, generation): (&'static Stage, u32)| {
-            let tasks = self.dir.tasks_of(stage.id).into_iter().map(|task| task.in_generation(generation));
-            let lacks = |task: &Producer| self.holds(task.partition.into()) && !open.contains(task);
-            let partitions: Vec<u32> = tasks.filter(lacks).map(|task| task.partition.into()).collect();
-            (stage, generation, partitions)
-        };
-        let all = self.candidates().into_iter().map(lacking);
-        all.filter(|(.., partitions)| !partitions.is_empty()).collect()
+        let stages = self.published().into_iter().chain(self.candidates());
+        let tasks = stages.flat_map(|(stage, generation)| {
+            let tasks = self.dir.tasks_of(stage.id).into_iter();
+            tasks.map(move |task| (stage, task.in_generation(generation)))
+        });
+        tasks.filter(|(_, task)| self.holds(task.partition.into()) && !open.contains(task)).collect()
     }
 
     /// The stages that a promoted generation takes over, with the generations that end.
@@ -177,18 +188,31 @@ impl Fleet {
     fn open(&self, stages: &[(&'static Stage, u32)], which: impl Fn(u32) -> bool) -> Result<Tasks, JobError> {
         let mut tasks = Vec::new();
         for (stage, generation) in stages {
-            let read = self.registry.line(*generation, stage.reads).topics().into_iter();
-            let written = stage.writes.iter().map(|topic| topic.of(*generation));
-            read.chain(written).try_for_each(|topic| self.log.add(topic))?;
+            self.add_topics(stage, *generation)?;
             let all = self.dir.tasks_of(stage.id).into_iter().filter(|t| which(t.partition.into()));
             tasks.extend(all.map(|t| (*stage, t.in_generation(*generation))));
         }
+        Ok(self.open_tasks_beside(&tasks, &[])?.0)
+    }
+
+    fn add_topics(&self, stage: &Stage, generation: u32) -> Result<(), JobError> {
+        let read = self.registry.line(generation, stage.reads).topics().into_iter();
+        let written = stage.writes.iter().map(|topic| topic.of(generation));
+        Ok(read.chain(written).try_for_each(|topic| self.log.add(topic))?)
+    }
+
+    fn open_tasks_beside(&self, live: &[Opening], beside: &[Opening]) -> Result<(Tasks, Tasks), JobError> {
+        let all: Vec<Opening> = live.iter().chain(beside).copied().collect();
         self.log.opens_many(true);
-        let opened = in_parallel(&tasks, |(stage, task)| self.open_task(stage, *task));
+        let opened = in_parallel(&all, |(stage, task)| self.open_task(stage, *task));
         self.log.opens_many(false);
-        let opened = opened?;
+        let Ok(mut opened) = opened else {
+            self.limits().retain(|(task, ..)| !all.iter().any(|(_, opening)| opening == task));
+            return opened.map(|opened| (opened, Vec::new()));
+        };
         self.statuses().extend(opened.iter().map(|t| t.status()));
-        Ok(opened)
+        let beside = opened.split_off(live.len());
+        Ok((opened, beside))
     }
 
     fn open_task(&self, stage: &Stage, task: Producer) -> Result<Box<dyn Work>, JobError> {
@@ -202,15 +226,43 @@ impl Fleet {
         opened.retain(|(_, store)| store.strong_count() > 0);
         opened.push((task, Arc::downgrade(&store)));
         drop(opened);
+        let line = self.registry.line(task.generation, stage.reads);
         let options = TaskOptions {
             task,
             partitions: self.dir.partitions(),
-            line: self.registry.line(task.generation, stage.reads),
+            limit: self.limit_of(task, &line),
+            line,
             shared: self.rules_of(task.generation)?,
             at_tick: AtTick::Checkpoint(self.checkpoints.clone(), self.uploads.clone()),
             ends_at: self.ends_at(task.generation, stage.id),
         };
         Ok(Box::new(Task::open(stage, options, store, self.log.clone())?))
+    }
+
+    fn limits(&self) -> MutexGuard<'_, Vec<Limit>> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// In a group whoever reads along a line that may be about to end reads nothing that came after the last look at the
+    /// decisions: the tick at which the line ends comes after the decision that it does.
+    fn limit_of(&self, task: Producer, line: &Arc<Line>) -> Arc<AtomicU64> {
+        let may_end = matches!(&**line, Line::Anew(anew) if anew.ends.get().is_none());
+        if !self.registry.is_shared() || !may_end {
+            return Arc::new(AtomicU64::new(u64::MAX));
+        }
+        let limit = Arc::new(AtomicU64::new(0));
+        self.limits().push((task, line.clone(), limit.clone()));
+        limit
+    }
+
+    /// The limits of tasks, and where what they read ends now: so far they may read once all that is decided is known.
+    pub fn limits_now(&self) -> Vec<(Arc<AtomicU64>, u64)> {
+        let limits = self.limits();
+        let now = limits.iter().filter_map(|(task, line, limit)| match &**line {
+            Line::Anew(anew) => Some((limit.clone(), anew.recorded.end(&*self.log, task.partition.into()))),
+            Line::First(_) => None,
+        });
+        now.collect()
     }
 
     /// Rules and lists of a generation.
@@ -297,6 +349,7 @@ impl Fleet {
         for task in scheduler.remove(&which) {
             task.store().flush()?;
         }
+        self.limits().retain(|(task, ..)| !which(*task));
         let mut statuses = self.statuses();
         statuses.iter().filter(|s| which(s.task)).for_each(|s| crate::metrics::gave_up(s.task));
         statuses.retain(|s| !which(s.task));
@@ -330,6 +383,14 @@ impl Fleet {
         ended.iter().try_for_each(|(stage, generation)| {
             self.dir.remove_stores(*generation, |other| other != stage.id)
         })
+    }
+
+    /// Deletes the stores that this worker has of all that runs no more.
+    pub fn remove_ended_stores(&self) -> Result<(), JobError> {
+        let runs: Vec<_> =
+            self.published().into_iter().chain(self.candidates()).map(|(s, g)| (s.id, g)).collect();
+        let mut all = self.registry.all().into_iter();
+        all.map(|(g, _)| g.id).try_for_each(|id| self.dir.remove_stores(id, |s| runs.contains(&(s, id))))
     }
 
     /// Deletes what this worker has of a generation; others may still write to its topics.

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use weir_operators::Rules;
 use weir_proto::{Minute, Producer, StageId};
 use weir_state::{Shared as Stores, Store, TaskMeta};
@@ -174,6 +174,7 @@ impl Replay {
             shared: shared.clone(),
             at_tick: AtTick::Nothing,
             ends_at: Arc::new(AtomicU32::new(self.to.0)),
+            limit: Arc::new(AtomicU64::new(u64::MAX)),
         };
         Task::open(stage, options, Arc::new(Store::open(&path, stores)?), self.log.clone())
     }

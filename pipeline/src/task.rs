@@ -14,7 +14,7 @@ use crate::outputs::{Outputs, Tickets};
 use crate::scheduler::{FollowUp, Need, Work};
 use crate::status::TaskStatus;
 use crate::uploads::Uploads;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use weir_operators::{Operator, Outbox};
@@ -52,6 +52,8 @@ pub struct TaskOptions {
     pub at_tick: AtTick,
     /// The minute at whose tick the generation ends; 0 if it does not.
     pub ends_at: Arc<AtomicU32>,
+    /// Along a recorded line nothing is read from this place on.
+    pub limit: Arc<AtomicU64>,
 }
 
 /// While a task's store is being copied, nothing may be committed that changes what it says.
@@ -125,7 +127,7 @@ impl Task {
         store: Arc<Store>,
         log: Arc<dyn Log>,
     ) -> Result<Self, JobError> {
-        let TaskOptions { task, partitions, line, shared, at_tick, ends_at } = options;
+        let TaskOptions { task, partitions, line, shared, at_tick, ends_at, limit } = options;
         let rules = shared.rules.fingerprint();
         let new = || TaskMeta::new(task, stage.writes, partitions as usize, rules);
         let mut meta = store.meta()?.unwrap_or_else(new);
@@ -137,7 +139,7 @@ impl Task {
             return Err(JobError::OtherRules { task });
         }
         let start = Start { position: meta.position, marks: meta.marks.clone() };
-        let input = LineReader::open(log.clone(), line, u32::from(task.partition), start);
+        let input = LineReader::open(log.clone(), line, u32::from(task.partition), start).limited(limit);
         if meta.position > input.end() {
             // A topic that cannot be read at all says so itself.
             log.heads(input.topic(), u32::from(task.partition), u64::MAX)?;
@@ -267,10 +269,11 @@ impl Task {
         (!is_exhausted && !self.has_ended()).then(|| end.saturating_sub(self.meta.position).max(1))
     }
 
-    /// Whether the generation has ended here: another one goes on from this tick.
+    /// Whether the generation has ended here: another one goes on from this tick. Or it begins to count here, once it is known
+    /// where the one before has ended.
     fn has_ended(&self) -> bool {
         let at = Minute(self.ends_at.load(Ordering::Acquire));
-        at.0 > 0 && self.meta.last_tick >= at
+        at.0 > 0 && self.meta.last_tick >= at || self.input.waits_at(self.meta.last_tick)
     }
 }
 

@@ -2,13 +2,14 @@
 //! again by whoever goes on, from the checkpoint before.
 
 use crate::error::JobError;
+use crate::flow::FLOW;
 use crate::generations::{Registry, Standing};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use weir_proto::{Minute, Producer};
+use weir_proto::{Minute, Producer, StageId};
 use weir_state::depot::{Became, Depot, DepotError, Moved};
 use weir_state::{CheckpointDir, Manifest, Retention};
 
@@ -143,17 +144,25 @@ impl Uploads {
                 && !registry.ancestors(registry.published()).contains(&g)
         };
         let (mut newest, mut of_line, mut begun) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        for (generation, standing) in standings.iter().filter(|(g, _)| !is_over(**g)) {
+        let published = registry.published();
+        let mut runs: BTreeSet<_> = FLOW.iter().map(|s| (s.id, registry.runs(published, s.id))).collect();
+        // What comes from outside is taken in by the first one.
+        runs.insert((StageId::Collect, 1));
+        let runs_beside =
+            |g: &u32| matches!(standings.get(g), Some(Standing::Candidate | Standing::Promoting));
+        for generation in standings.keys().filter(|g| !is_over(**g)) {
             for task in self.depot.tasks(*generation)? {
                 let minute = self.depot.minutes(task)?.last().copied().unwrap_or_default();
-                // A task that lags behind is measured by itself: its newest one stays in any case.
-                newest.insert(task, minute);
+                // A task that lags behind is measured by itself: its newest one stays in any case. What has ended is
+                // measured by what goes on.
+                if runs.contains(&(task.stage, task.generation)) || runs_beside(generation) {
+                    newest.insert(task, minute);
+                }
                 let known: &mut Minute = of_line.entry(task.task()).or_default();
                 *known = minute.max(*known);
             }
-            let runs_beside = matches!(standing, Standing::Candidate | Standing::Promoting);
             let is_needed = |m: &&Manifest| {
-                runs_beside || !newest.contains_key(&m.task.task().in_generation(*generation))
+                runs_beside(generation) || !newest.contains_key(&m.task.task().in_generation(*generation))
             };
             let cut = registry.cut(*generation);
             begun.extend(cut.manifests().iter().filter(is_needed).map(|m| (m.task, m.minute)));

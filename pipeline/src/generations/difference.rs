@@ -3,7 +3,7 @@
 
 use crate::error::JobError;
 use crate::input::{Content, Head, Line};
-use crate::log::Log;
+use crate::log::{Log, LogError};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -162,6 +162,8 @@ pub struct Sides {
     pub cut: Arc<Cut>,
     /// Up to the tick of this minute.
     pub until: Minute,
+    /// Whether that tick must stand there: a log that is away is not one without charges.
+    pub to_the_tick: bool,
 }
 
 impl Sides {
@@ -175,6 +177,7 @@ impl Sides {
             after: registry.line(id, Topic::Charges),
             cut: registry.divergence(recorded, id)?,
             until,
+            to_the_tick: false,
         })
     }
 
@@ -254,7 +257,7 @@ impl Sides {
             ..Mark::nothing_of(manifest.map_or(task.in_generation(1), |m| m.task))
         };
         let content = Content::open(self.log.clone(), line, partition, &mark);
-        let mut outcomes = Outcomes { content, until: self.until, head: None };
+        let mut outcomes = Outcomes { content, until: self.until, to_the_tick: self.to_the_tick, head: None };
         outcomes.advance()?;
         Ok(outcomes)
     }
@@ -274,6 +277,8 @@ struct Decided {
 struct Outcomes {
     content: Content,
     until: Minute,
+    /// Whether that tick must stand there.
+    to_the_tick: bool,
     head: Option<Head>,
 }
 
@@ -286,15 +291,22 @@ impl Outcomes {
     /// Moves to the next one.
     fn advance(&mut self) -> Result<(), JobError> {
         self.head = None;
+        let mut has_ended = false;
         while let Some(head) = self.content.take()? {
             match Record::decode(self.content.bytes())? {
                 Record::Charge(_) => {
                     self.head = Some(head);
                     break;
                 }
-                Record::Tick(minute) if minute >= self.until => break,
+                Record::Tick(minute) if minute >= self.until => {
+                    has_ended = true;
+                    break;
+                }
                 _ => {}
             }
+        }
+        if self.to_the_tick && self.head.is_none() && !has_ended {
+            return Err(LogError::Away { what: "find the last charges in", topic: None }.into());
         }
         Ok(())
     }

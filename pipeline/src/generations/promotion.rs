@@ -11,8 +11,10 @@
 //! In a group any worker decides the first step, the one that has partition 0 the others, and each carries out what was
 //! decided with what it has: [`Promotion::follow`]. Which tick it is to be is decided some minutes ahead, so that all know
 //! it in time. One that comes to know it late, since object storage was away, stops at a later tick: what it made behind the
-//! one decided is in topics that nobody reads so far any more. How far tasks are is told by their checkpoints in object
-//! storage, whoever has them.
+//! one decided is in topics that nobody reads so far any more. A topic ends where its reader stood behind the first tick from
+//! that minute on, as its checkpoint says; the new generation reads so far and waits until that is decided. So that it waits
+//! there in any case it reads nothing that came after the last look at the decisions. How far tasks are is told by their
+//! checkpoints in object storage, whoever has them.
 
 use super::{Difference, Entry, Generation, Registry, Sides, Standing};
 use crate::error::JobError;
@@ -38,8 +40,6 @@ const CATCH_UP: Duration = Duration::from_secs(5);
 const BATCH: usize = 1_000;
 /// How many ticks ahead a group decides.
 const AHEAD: u32 = 2;
-/// How long after a decision a tick is sent, where none may come by itself: until then all workers know of it.
-const ALL_KNOW: Duration = Duration::from_secs(5);
 /// How long after a generation was dropped workers of a group may still write to its topics.
 const LET_GO: Duration = Duration::from_secs(15 * 60);
 
@@ -67,8 +67,6 @@ pub struct Promotion {
     pub group: Option<Arc<Afar>>,
     /// One decision after the other is made and carried out; nor do partitions come or go meanwhile.
     pub turn: Mutex<()>,
-    /// The promotion that was seen last to wait for its tick, and since when.
-    pub waits: Mutex<Option<(u32, Instant)>>,
     /// Since when generations are known to be dropped, until their topics are deleted.
     pub dropped: Mutex<BTreeMap<u32, Option<Instant>>>,
 }
@@ -76,6 +74,11 @@ pub struct Promotion {
 impl Promotion {
     /// Decides that a candidate takes over at the next tick.
     pub fn decide(&self, id: u32) -> Result<Minute, JobError> {
+        if self.group.is_some() && !self.ticks_come {
+            let text = "the workers of a group whose minutes are those of the events (`time.clock` \"events\") cannot agree on a \
+                        minute that none of them has come to: a generation can be compared with the published one, and dropped";
+            return Err(JobError::Refused(text.to_owned()));
+        }
         self.registry.check_promotable(id)?;
         self.expect_caught_up(id)?;
         let _turn = self.turn();
@@ -87,13 +90,26 @@ impl Promotion {
         };
         let at = if self.group.is_some() { decide(self.ahead()) } else { self.between_ticks(decide) }?;
         self.carry_out(&Entry::Promoted { generation: id, at })?;
+        if let Err(error) = self.drop_others() {
+            // It is decided all the same, and they are dropped soon.
+            tracing::warn!("{error}");
+        }
+        Ok(at)
+    }
+
+    /// Drops the candidates that follow what is published no more.
+    fn drop_others(&self) -> Result<(), JobError> {
         for (other, standing) in self.registry.all() {
-            if standing == Standing::Candidate {
+            if self.is_overtaken(&other, standing) {
                 tracing::warn!("generation {} is dropped: it followed what is published no more", other.id);
                 self.drop_candidate(other.id)?;
             }
         }
-        Ok(at)
+        Ok(())
+    }
+
+    fn is_overtaken(&self, candidate: &Generation, standing: Standing) -> bool {
+        standing == Standing::Candidate && candidate.recorded != self.registry.published()
     }
 
     fn expect_caught_up(&self, id: u32) -> Result<(), JobError> {
@@ -141,8 +157,7 @@ impl Promotion {
     fn ahead(&self) -> Minute {
         let seen = self.fleet.statuses().iter().map(|status| status.last_tick()).max().unwrap_or_default();
         let sent = self.collect.last_tick.load(Ordering::Acquire);
-        let now = if self.ticks_come { Minute::of_ms(now_ms()).0 } else { 0 };
-        Minute(seen.max(sent).max(now) + AHEAD)
+        Minute(seen.max(sent).max(Minute::of_ms(now_ms()).0) + AHEAD)
     }
 
     /// Until it is dropped nothing else is decided or carried out, and no partition comes or goes.
@@ -154,6 +169,7 @@ impl Promotion {
     pub fn begin(&self, generation: &Generation, cut: &super::Cut) -> Result<(), JobError> {
         self.registry.begin(generation, cut)?;
         self.carry_out(&Entry::Begun(generation.clone()))?;
+        self.open_lacking()?;
         tracing::info!("generation {} has begun from {}", generation.id, generation.cut);
         Ok(())
     }
@@ -166,10 +182,8 @@ impl Promotion {
     /// Does what a decision means for the tasks that are here.
     fn carry_out(&self, decided: &Entry) -> Result<(), JobError> {
         match decided {
-            Entry::Begun(_) => {
-                self.open_candidates()?;
-                self.go_on();
-            }
+            // Its tasks are opened once all that is decided is known: it may be dropped already.
+            Entry::Begun(_) => self.go_on(),
             Entry::Promoted { generation, .. } => {
                 self.fleet.end_predecessors(*generation);
                 self.go_on();
@@ -194,10 +208,14 @@ impl Promotion {
         }
     }
 
-    /// Runs the tasks of candidates that are not open here yet.
-    pub fn open_candidates(&self) -> Result<(), JobError> {
-        match self.fleet.open_candidates() {
-            Ok(tasks) => self.scheduler.add(tasks, true),
+    /// Runs the tasks that are not open here yet.
+    pub fn open_lacking(&self) -> Result<(), JobError> {
+        match self.fleet.open_lacking() {
+            Ok((live, beside)) => {
+                self.scheduler.add(live, false);
+                self.scheduler.add(beside, true);
+                self.fleet.set_live();
+            }
             // It is tried again.
             Err(error) if self.group.is_some() && error.is_away() => {
                 tracing::warn!("the tasks of a candidate cannot be opened yet: {error}");
@@ -211,13 +229,23 @@ impl Promotion {
     /// waited for.
     pub fn follow(&self, leads: bool) -> Result<(), JobError> {
         let follow = || {
+            let limits = self.fleet.limits_now();
             // Partitions come and go while object storage is away.
-            if self.registry.has_news()? || self.fleet.lacks_candidates() {
+            if self.registry.has_news()? || self.fleet.lacks_some() {
                 let _turn = self.turn();
                 self.take_in()?;
-                self.open_candidates()?;
+                self.open_lacking()?;
             }
-            if leads { self.advance() } else { Ok(()) }
+            limits.into_iter().for_each(|(limit, end)| limit.store(end, Ordering::Release));
+            self.scheduler.wake();
+            if !leads {
+                return Ok(());
+            }
+            if self.registry.all().iter().any(|(g, standing)| self.is_overtaken(g, *standing)) {
+                let _turn = self.turn();
+                self.drop_others()?;
+            }
+            self.advance()
         };
         match follow() {
             Err(error) if error.is_away() || matches!(error, JobError::Overtaken) => {
@@ -326,7 +354,6 @@ impl Promotion {
     fn end(&self, id: u32, at: Minute) -> Result<(), JobError> {
         let predecessors = self.fleet.predecessors(id);
         if let Some(afar) = &self.group {
-            self.ask_for_tick(id, at);
             if afar.come_to(&predecessors)? < at {
                 return Ok(());
             }
@@ -342,23 +369,13 @@ impl Promotion {
         if self.registry.has_ends(id) {
             return Ok(());
         }
-        let ended = Entry::Ended { generation: id, ends: self.fleet.ends(id)? };
+        let ends = match &self.group {
+            Some(afar) => afar.ends(id, at)?,
+            None => self.fleet.ends(id)?,
+        };
+        let ended = Entry::Ended { generation: id, ends };
         self.registry.decide(&ended)?;
         self.carry_out(&ended)
-    }
-
-    /// The tick that a promotion waits for, where none may come by itself.
-    fn ask_for_tick(&self, id: u32, at: Minute) {
-        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = match *waits {
-            Some((seen, since)) if seen == id => since,
-            _ => waits.insert((id, Instant::now())).1,
-        };
-        let is_sent = self.collect.last_tick.load(Ordering::Acquire) >= at.0;
-        if !self.ticks_come && !is_sent && since.elapsed() > ALL_KNOW {
-            self.collect.tick_wanted.store(at.0, Ordering::Release);
-            self.scheduler.wake();
-        }
     }
 
     fn close_inlets(&self) -> Result<(), JobError> {
@@ -387,6 +404,10 @@ impl Promotion {
 
     fn settle(&self, id: u32, at: Minute) -> Result<(), JobError> {
         let difference = self.difference(id, at)?;
+        if self.group.is_some() && !self.fleet.holds(0) {
+            // Whoever leads now posts them.
+            return Ok(());
+        }
         let adjustments = self.post(id, &difference)?;
         let _turn = self.turn();
         if !self.registry.unsettled().contains(&id) {
@@ -404,6 +425,7 @@ impl Promotion {
             None => self.log.clone(),
         };
         let sides = Sides::of(&self.registry, log, id, until);
+        let sides = sides.map(|sides| Sides { to_the_tick: self.group.is_some(), ..sides });
         sides.map_or(Ok(Difference::default()), |s| s.compare(self.partitions, &mut |_| {}))
     }
 
@@ -413,7 +435,7 @@ impl Promotion {
         let recorded = self.registry.get(id).map_or(1, |(g, _)| g.recorded);
         for line in [id, recorded].map(|id| self.registry.line(id, Topic::Charges)) {
             // That Kafka is away must not look like a topic without charges.
-            line.topics().into_iter().try_for_each(|topic| log.find(topic))?;
+            line.topics().into_iter().try_for_each(|topic| log.expect(topic, self.partitions))?;
         }
         Ok(Arc::new(log))
     }

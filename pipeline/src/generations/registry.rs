@@ -11,6 +11,7 @@ use crate::rule_set::RuleSet;
 use crate::switches::{AllRecorded, Recorded};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use weir_operators::Rules;
 use weir_proto::{Minute, StageId, Topic};
@@ -57,6 +58,8 @@ struct Known {
     /// The tick at which it ended, when another one took over.
     ended_at: Option<Minute>,
     ends: BTreeMap<Topic, Arc<OnceLock<Vec<u64>>>>,
+    /// For readers, in a group: at which tick what it follows ends, once that is decided.
+    ends_at: Arc<AtomicU32>,
     /// Whether the one before has ended.
     took_over: bool,
     /// How many adjustments were posted for it, once all were.
@@ -169,8 +172,9 @@ impl Registry {
         for (number, own) in (1..).zip(self.log.read()?.0.into_iter().filter(Entry::is_shared)) {
             let decided = match shared.get(number)? {
                 Some(decided) => decided.entry,
-                None if shared.put(number, &self.told(&own, Cut::default())?)? => own.clone(),
-                None => return Err(JobError::Overtaken),
+                None if shared.put(number, &self.told(&own, self.cut_of(&own))?)? => own.clone(),
+                // Somebody was faster.
+                None => shared.get(number)?.ok_or(JobError::Overtaken)?.entry,
             };
             if !is_same(&decided, &own) {
                 return Err(JobError::Control {
@@ -183,6 +187,13 @@ impl Registry {
             }
         }
         Ok(())
+    }
+
+    fn cut_of(&self, begun: &Entry) -> Cut {
+        match begun {
+            Entry::Begun(generation) => (*self.cut(generation.id)).clone(),
+            _ => Cut::default(),
+        }
     }
 
     /// Whether other workers have decided something that has not come in yet.
@@ -294,7 +305,10 @@ impl Registry {
     /// Whether nothing is taken in while a candidate runs.
     pub fn is_paused(&self) -> bool {
         let inner = self.inner();
-        inner.known.values().any(|k| k.standing == Standing::Candidate && k.generation.paused)
+        // One that follows what is published no more is about to be dropped.
+        let counts =
+            |k: &Known| k.standing == Standing::Candidate && k.generation.recorded == inner.published;
+        inner.known.values().any(|k| counts(k) && k.generation.paused)
     }
 
     /// Whether a candidate may be promoted as things stand.
@@ -425,6 +439,7 @@ impl Registry {
             recorded: self.line_of(inner, generation.recorded, stage, topic),
             cut: known.cut.clone(),
             ends: known.ends.get(&topic).cloned().unwrap_or_default(),
+            ends_at: if self.is_shared() { known.ends_at.clone() } else { Arc::default() },
             checkpoints: self.dir.checkpoints(),
         }))
     }
@@ -442,6 +457,7 @@ fn apply(inner: &mut Inner, entry: &Entry, cut: Cut) {
                 took_over: false,
                 settled: None,
                 ends: topics.map(|t| (t, Arc::default())).collect(),
+                ends_at: Arc::default(),
                 cut: Arc::new(cut),
                 generation: generation.clone(),
             };
@@ -454,6 +470,7 @@ fn apply(inner: &mut Inner, entry: &Entry, cut: Cut) {
             }
             if let Some(known) = inner.known.get_mut(generation) {
                 (known.standing, known.promoted_at) = (Standing::Promoting, Some(*at));
+                known.ends_at.store(at.0, Ordering::Release);
             }
         }
         Entry::Ended { generation, ends } => {

@@ -3,12 +3,12 @@
 use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::fleet::in_parallel;
-use crate::flow::{FLOW, Stage};
+use crate::flow::{self, FLOW, Stage};
 use crate::generations::{Cut, Registry};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use weir_proto::{Minute, Producer, StageId, TaskId};
+use weir_proto::{Minute, Producer, StageId, TaskId, Topic};
 use weir_state::depot::Depot;
 
 /// How long it is known how far a task is.
@@ -118,6 +118,24 @@ impl Afar {
         let tasks: Vec<Producer> = stages.iter().flat_map(of_stage).collect();
         let newest = in_parallel(&tasks, |task| self.newest_of(*task))?;
         Ok(newest.into_iter().min().unwrap_or_default())
+    }
+
+    /// The places at which the topics that a promoted generation makes anew end in the recorded line: where their readers
+    /// stood behind the first tick from a minute on.
+    pub fn ends(&self, id: u32, at: Minute) -> Result<Vec<(Topic, Vec<u64>)>, JobError> {
+        let Some((generation, _)) = self.registry.get(id) else { return Ok(Vec::new()) };
+        let end = |reader: StageId, partition: u32| {
+            let task = TaskId { stage: reader, partition: partition as u16 };
+            let task = task.in_generation(self.registry.runs(generation.recorded, reader));
+            let minute = self.depot.minutes(task)?.into_iter().find(|minute| *minute >= at);
+            let manifest = minute.map(|minute| self.depot.manifest(task, minute)).transpose()?.flatten();
+            let gone = || JobError::Refused(format!("the checkpoint of {task} from {at} on is not there"));
+            Ok(manifest.ok_or_else(gone)?.position)
+        };
+        let ends = |topic| -> Result<Vec<u64>, JobError> {
+            (0..self.dir.partitions()).map(|p| end(flow::reader(topic), p)).collect()
+        };
+        flow::topics_from(generation.from).map(|topic| Ok((topic, ends(topic)?))).collect()
     }
 
     fn newest_of(&self, task: Producer) -> Result<Minute, JobError> {

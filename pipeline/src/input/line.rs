@@ -6,8 +6,9 @@
 
 use crate::generations::Cut;
 use crate::log::{Log, LogError};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use weir_proto::{StageId, TaskId, TopicId};
+use weir_proto::{Minute, StageId, TaskId, TopicId};
 use weir_state::{CheckpointDir, Mark};
 
 /// Where a reader of a partition starts.
@@ -41,6 +42,8 @@ pub struct Anew {
     pub cut: Arc<Cut>,
     /// Per partition the place at which the recorded line ended, once it has.
     pub ends: Arc<OnceLock<Vec<u64>>>,
+    /// In a group, the minute at whose tick the recorded line ends, once that is decided; else 0.
+    pub ends_at: Arc<AtomicU32>,
     /// To find where its readers stood later.
     pub checkpoints: CheckpointDir,
 }
@@ -112,6 +115,12 @@ impl Anew {
     /// The place at which the recorded line of a partition ended, if it has.
     pub fn end(&self, partition: u32) -> Option<u64> {
         self.ends.get().and_then(|ends| ends.get(partition as usize).copied())
+    }
+
+    /// Whether a reader that has come to a tick waits there until it is known where the recorded line ended.
+    pub fn waits_at(&self, tick: Minute) -> bool {
+        let at = self.ends_at.load(Ordering::Acquire);
+        at > 0 && tick.0 >= at && self.ends.get().is_none()
     }
 
     fn reader_of(&self, partition: u32) -> TaskId {

@@ -154,6 +154,8 @@ pub(super) struct Merge {
     places: Places,
     /// The place being filled.
     pending: Option<Pending>,
+    /// A recorded record whose place is not to be read yet.
+    held: Option<(u64, Head)>,
     contents: Vec<(TaskId, Content)>,
     current: Current,
 }
@@ -173,18 +175,22 @@ impl Merge {
             partition,
             places: Places::open(log, &anew.recorded, partition, from),
             pending: None,
+            held: None,
             contents: Vec::new(),
             current: Current::Place,
         }
     }
 
-    /// The next record, given what was seen of each upstream task.
-    pub(super) fn next(&mut self, line: &Line, marks: &[Mark]) -> Result<Step, JobError> {
+    /// The next record below a place, given what was seen of each upstream task.
+    pub(super) fn next(&mut self, line: &Line, marks: &[Mark], below: u64) -> Result<Step, JobError> {
         loop {
             let Some(pending) = self.pending.filter(|p| !p.is_filled(marks)) else {
                 self.pending = None;
-                let Some((place, head)) = self.places.next()? else {
-                    return Ok(Step::Wait(self.places.position()));
+                if self.held.is_none() && self.places.position() < below {
+                    self.held = self.places.next()?;
+                }
+                let Some((place, head)) = self.held.take_if(|(place, _)| *place < below) else {
+                    return Ok(Step::Wait(self.places.position().min(below)));
                 };
                 if head.producer.stage.is_source() {
                     self.current = Current::Place;

@@ -18,7 +18,8 @@ use crate::log::Log;
 use merge::{Merge, Step};
 use std::path::PathBuf;
 use std::sync::Arc;
-use weir_proto::{Producer, Record, TopicId};
+use std::sync::atomic::{AtomicU64, Ordering};
+use weir_proto::{Minute, Producer, Record, TopicId};
 use weir_state::Mark;
 
 /// Records fetched at a time.
@@ -42,6 +43,8 @@ pub struct LineReader {
     marks: Vec<Mark>,
     /// Which of them was needed last.
     mark: usize,
+    /// Along a recorded line that has not ended nothing is read from this place on.
+    limit: Arc<AtomicU64>,
     source: Source,
 }
 
@@ -63,7 +66,28 @@ impl LineReader {
                 _ => Source::Along(Box::new(Merge::open(&log, anew, partition, start.position))),
             },
         };
-        LineReader { log, line, partition, position: start.position, marks: start.marks, mark: 0, source }
+        let limit = Arc::new(AtomicU64::new(u64::MAX));
+        let Start { position, marks } = start;
+        LineReader { log, line, partition, position, marks, mark: 0, limit, source }
+    }
+
+    /// Along a recorded line that has not ended it reads nothing from this place on, which may be moved.
+    pub fn limited(self, limit: Arc<AtomicU64>) -> Self {
+        LineReader { limit, ..self }
+    }
+
+    /// From where on a line that was begun anew is not read along the recorded one.
+    fn below(&self) -> u64 {
+        let end = match &*self.line {
+            Line::Anew(anew) => anew.end(self.partition),
+            Line::First(_) => None,
+        };
+        end.unwrap_or_else(|| self.limit.load(Ordering::Acquire))
+    }
+
+    /// Whether it waits, at a tick, until it is known where the recorded line ended.
+    pub fn waits_at(&self, tick: Minute) -> bool {
+        matches!(&*self.line, Line::Anew(anew) if anew.waits_at(tick))
     }
 
     /// The next place: every place below is done. While a place is being filled it is that place.
@@ -134,13 +158,14 @@ impl LineReader {
         let own = self.log.high_watermark(self.line.topic(), self.partition);
         match &self.source {
             Source::Direct(..) => own,
-            _ => own.wrapping_add(self.end()),
+            _ => own.wrapping_add(self.end()).wrapping_add(self.limit.load(Ordering::Acquire)),
         }
     }
 
     /// Moves to the next record and returns its place and who made it.
     pub fn advance(&mut self) -> Result<Option<(u64, Head)>, JobError> {
         loop {
+            let below = self.below();
             let (place, done, head) = match &mut self.source {
                 Source::Direct(scan, base) => match scan.advance()? {
                     Some(head) => (*base + head.offset, true, head),
@@ -153,7 +178,7 @@ impl LineReader {
                     }
                     return base.advance();
                 }
-                Source::Along(merge) => match merge.next(&self.line, &self.marks)? {
+                Source::Along(merge) => match merge.next(&self.line, &self.marks, below)? {
                     Step::Record { place, done, head } => (place, done, head),
                     Step::Wait(place) => {
                         self.position = self.position.max(place);

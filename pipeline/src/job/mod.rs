@@ -187,6 +187,9 @@ impl Job {
         let gatherer = afar.clone().map(Gatherer::new);
         let uploads = options.depot.map(|depot| Arc::new(Uploads::new(depot, dir.checkpoints())));
         let fleet = Arc::new(fleet.of_worker(worker.is_some()).uploading(uploads.clone()));
+        if worker.is_some() {
+            fleet.remove_ended_stores()?;
+        }
         let (mut tasks, beside) = fleet.open_all()?;
         let published = registry.published();
         let judged = registry.ends_generation(published, StageId::AntiFraud);
@@ -266,7 +269,6 @@ impl Job {
             topics: dir.topics(),
             group: afar,
             turn: Mutex::default(),
-            waits: Mutex::default(),
             dropped: Mutex::default(),
         };
         promotion.clean_up()?;
@@ -458,9 +460,8 @@ fn spool_of(
 /// unless they are those of a generation that was published before: then the file is only out of date.
 fn choose_rules(dir: &DataDir, registry: &Registry, rules: &RuleSet) -> Result<(), JobError> {
     rules.save(&dir.rules())?;
-    let published = registry.published();
-    let Some((generation, _)) = registry.get(published) else {
-        return registry.decide(&Entry::Begun(Generation {
+    let Some((generation, _)) = registry.get(registry.published()) else {
+        let first = Generation {
             id: 1,
             base: 1,
             recorded: 1,
@@ -470,8 +471,17 @@ fn choose_rules(dir: &DataDir, registry: &Registry, rules: &RuleSet) -> Result<(
             paused: false,
             begun_ms: now_ms(),
             reason: "the first".to_owned(),
-        }));
+        };
+        return match registry.decide(&Entry::Begun(first)) {
+            // Another worker of a new group was faster.
+            Err(JobError::Overtaken) => {
+                registry.take_in(|_| Ok(()))?;
+                choose_rules(dir, registry, rules)
+            }
+            decided => decided,
+        };
     };
+    let published = generation.id;
     if generation.rules == rules.fingerprint() {
         return Ok(());
     }

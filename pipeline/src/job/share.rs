@@ -65,7 +65,7 @@ impl Job {
         let behind: u64 = tasks.iter().map(|task| task.status().lag()).sum();
         self.scheduler.add(tasks, false);
         self.fleet.set_live();
-        self.promotion.open_candidates()?;
+        self.promotion.open_lacking()?;
         let took = begun.elapsed();
         crate::metrics::took_over(partitions.len(), self.fleet.count_held(), took);
         tracing::warn!(

@@ -39,9 +39,12 @@ impl BesideLog {
         self.own.as_ref().map(|(_, log)| log)
     }
 
-    /// Looks for a topic; what is said of it from now on is as of now.
-    pub fn find(&self, topic: TopicId) -> Result<(), LogError> {
-        self.reader(topic).map(|_| ())
+    /// Looks for a topic with so many partitions; what is said of it from now on is as of now.
+    pub fn expect(&self, topic: TopicId, partitions: u32) -> Result<(), LogError> {
+        match self.reader(topic)?.partitions() == partitions {
+            true => Ok(()),
+            false => Err(LogError::Away { what: "find all partitions of", topic: Some(topic.to_string()) }),
+        }
     }
 
     fn owned(&self, topic: TopicId) -> Option<&EmbeddedLog> {

@@ -87,6 +87,11 @@ pub trait Log: Send + Sync {
         Ok(self.high_watermark(topic, partition))
     }
 
+    /// The same as whoever holds the partition knows it now, be it followed or not.
+    fn newest(&self, topic: TopicId, partition: u32) -> Result<u64, LogError> {
+        self.find_end(topic, partition)
+    }
+
     /// The lowest offset that has not been trimmed away.
     fn start(&self, topic: TopicId, partition: u32) -> u64;
 

@@ -156,7 +156,10 @@ impl AccountsTask {
 
     fn append_all(&mut self) -> Result<(), JobError> {
         let task = (&mut self.meta, &mut self.outbox, &mut self.outputs);
-        for left in self.progress.inlet.follow(&self.log, &self.registry, task)? {
+        let Some(left) = self.progress.inlet.follow(&self.log, &self.store, &self.registry, task)? else {
+            return Ok(());
+        };
+        for left in left {
             // What is not committed comes again below.
             self.outbox.at(left.position);
             self.outbox.emit(left.partition, &[&left.bytes]);

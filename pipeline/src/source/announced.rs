@@ -21,18 +21,17 @@ struct Announced {
     from: BTreeMap<u32, u64>,
 }
 
-/// For a source that is opened: moves the ends that it knows behind all that cannot be its own. A source that has announced
-/// nothing yet may have a record anywhere.
+/// For a source that is opened, or enters a generation: moves the ends that it knows behind all that cannot be its own. A
+/// source that has announced nothing yet may have a record anywhere. One that was on its way to another generation had
+/// committed all that it had in this one.
 pub(super) fn pass_over(store: &Store, log: &dyn Log, meta: &mut TaskMeta) -> Result<(), JobError> {
     let Some(bytes) = store.get(TABLE, KEY)? else { return Ok(()) };
     let announced: Announced = versioned::decode(store, VERSION, "what a source has announced", &bytes)?;
-    if announced.generation != meta.task.generation {
-        return Ok(());
-    }
+    let is_there = announced.generation == meta.task.generation;
     let (topic, output) = &mut meta.outputs[0];
-    let topic = topic.of(announced.generation);
+    let topic = topic.of(meta.task.generation);
     for (partition, end) in (0..).zip(&mut output.ends) {
-        let from = match announced.from.get(&partition) {
+        let from = match announced.from.get(&partition).filter(|_| is_there) {
             Some(from) => *from,
             None => log.find_end(topic, partition)?,
         };

@@ -113,13 +113,16 @@ impl CommandsTask {
         self.meta.position = self.meta.position.max(position + 1);
     }
 
-    /// Goes where the published generation reads, and brings along what was left behind.
-    fn follow(&mut self) -> Result<(), JobError> {
-        if !self.inlet.has_moved(&self.meta) {
-            return Ok(());
-        }
+    /// Goes where the published generation reads, and brings along what was left behind; whether it is there.
+    fn follow(&mut self) -> Result<bool, JobError> {
+        let (before, log) = (self.meta.task.generation, self.log.clone());
         let task = (&mut self.meta, &mut self.outbox, &mut self.outputs);
-        let left = self.inlet.follow(&self.log, &self.registry, task)?;
+        let Some(left) = self.inlet.follow(&log, &self.store, &self.registry, task)? else {
+            return Ok(false);
+        };
+        if self.meta.task.generation == before {
+            return Ok(true);
+        }
         // A process that was killed may have brought it there before.
         let standing = self.count_what_stands()?;
         let next = standing.unwrap_or_else(|| self.meta.outputs[0].1.next_seq.clone());
@@ -127,11 +130,13 @@ impl CommandsTask {
             self.outbox.at(left.position);
             self.outbox.emit(left.partition, &[&left.bytes]);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn append_all(&mut self) -> Result<(), JobError> {
-        self.follow()?;
+        if !self.follow()? {
+            return Ok(());
+        }
         for Submission { command, taken } in self.mailbox.take() {
             let to = partition::by_advertiser(command.advertiser_id, self.outbox.partitions());
             self.push(self.meta.position, to, &Command::encode(&command));

@@ -4,20 +4,25 @@
 //! In a group nobody waits for the sources of all workers: one may put commands behind the end that was decided for a topic,
 //! where nobody reads them. Once it knows of that, it brings them again, under the same running numbers.
 
+use super::announced;
 use super::gate::Gate;
 use crate::error::JobError;
 use crate::generations::Registry;
 use crate::input::{Line, Scan};
-use crate::log::{Log, LogError};
+use crate::log::Log;
 use crate::outputs::Outputs;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use weir_operators::Outbox;
 use weir_proto::Topic;
-use weir_state::TaskMeta;
+use weir_state::{Store, TaskMeta};
 
 /// Records read at a time.
 const RECORDS: u64 = 1_024;
+/// How long to wait before it is tried again to follow.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// A record that was put behind the end of a topic.
 pub(super) struct Left {
@@ -33,12 +38,14 @@ pub(super) struct Left {
 pub struct Inlet {
     gate: Gate,
     generation: AtomicU32,
+    /// When it is tried again to follow.
+    not_before: Mutex<Option<Instant>>,
 }
 
 impl Inlet {
     /// Of a source that appends to the `judged` of a generation.
     pub fn new(generation: u32) -> Self {
-        Inlet { gate: Gate::default(), generation: AtomicU32::new(generation) }
+        Inlet { generation: AtomicU32::new(generation), ..Inlet::default() }
     }
 
     /// Asks the source to rest.
@@ -64,60 +71,80 @@ impl Inlet {
 
     /// For the source: whether its outputs are to go elsewhere than they do.
     pub(super) fn has_moved(&self, meta: &TaskMeta) -> bool {
+        let not_before = self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
         meta.task.generation != self.generation.load(Ordering::Acquire)
+            && not_before.is_none_or(|at| Instant::now() >= at)
     }
 
     /// For the source, before it appends: its outputs go where they are to go from now on. What it has to bring again, in
-    /// the order of its running numbers.
+    /// the order of its running numbers; nothing is said while that cannot be known yet.
     pub(super) fn follow(
         &self,
         log: &Arc<dyn Log>,
+        store: &Store,
         registry: &Registry,
         (meta, outbox, outputs): (&mut TaskMeta, &mut Outbox, &mut Outputs),
-    ) -> Result<Vec<Left>, JobError> {
-        if !self.has_moved(meta) {
-            return Ok(Vec::new());
-        }
+    ) -> Result<Option<Vec<Left>>, JobError> {
         let generation = self.generation.load(Ordering::Acquire);
-        let left = left_behind(log, &registry.line(registry.published(), Topic::Judged), meta)?;
+        if meta.task.generation == generation {
+            return Ok(Some(Vec::new()));
+        }
+        let left = match left_behind(log, &registry.line(registry.published(), Topic::Judged), meta) {
+            Ok(Some(left)) => left,
+            Err(error) if !error.is_away() => return Err(error),
+            _ => {
+                let mut not_before = self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
+                *not_before = Some(Instant::now() + AGAIN);
+                return Ok(None);
+            }
+        };
         meta.enter(generation, 0);
         for record in &left {
             let next = &mut meta.outputs[0].1.next_seq[record.partition as usize];
             *next = record.seq.min(*next);
         }
+        // What it may have brought there before was announced.
+        announced::pass_over(store, &**log, meta)?;
         *outbox = Outbox::resume(meta);
         *outputs = Outputs::resume(log.clone(), meta)?;
-        Ok(left)
+        Ok(Some(left))
     }
 }
 
-/// What a source has committed to the topic of its generation behind the place at which that ends in a line.
-fn left_behind(log: &Arc<dyn Log>, line: &Arc<Line>, meta: &TaskMeta) -> Result<Vec<Left>, JobError> {
-    let (topic, mut at, mut left) = (Topic::Judged.of(meta.task.generation), line, Vec::new());
+/// What a source has committed to the topic of its generation behind the place at which that ends in a line; nothing is
+/// said while what it has committed does not stand there for all to see.
+fn left_behind(log: &Arc<dyn Log>, line: &Arc<Line>, meta: &TaskMeta) -> Result<Option<Vec<Left>>, JobError> {
+    let (topic, mut at, mut all) = (Topic::Judged.of(meta.task.generation), line, Vec::new());
     let (recorded, ends) = loop {
         match &**at {
             Line::Anew(anew) if anew.recorded.topic() == topic => break (&anew.recorded, anew),
             Line::Anew(anew) => at = &anew.recorded,
-            Line::First(_) => return Ok(left),
+            Line::First(_) => return Ok(Some(all)),
         }
     };
-    for (partition, next) in (0..).zip(&meta.outputs[0].1.next_seq) {
-        let end = ends.end(partition).and_then(|place| recorded.offset_of(partition, place));
-        let (Some(end), newest) = (end, log.find_end(topic, partition)?) else { continue };
+    let output = &meta.outputs[0].1;
+    for (partition, next) in (0..).zip(&output.next_seq) {
+        let Some(end) = ends.end(partition).and_then(|place| recorded.offset_of(partition, place)) else {
+            continue;
+        };
+        let newest = log.newest(topic, partition)?.max(output.ends[partition as usize]);
+        let mut left = BTreeMap::new();
         let mut scan = Scan::new(log.clone(), topic, partition, end, RECORDS).of(meta.task.task());
-        let mut first = None;
         while let Some(head) = scan.advance()? {
-            // A log may hold a batch twice.
-            let expected = first.unwrap_or(head.seq);
-            if head.producer == meta.task && head.seq == expected && head.seq < *next {
-                let position = head.provenance.position;
-                left.push(Left { partition, seq: head.seq, position, bytes: scan.bytes().to_vec() });
-                first = Some(head.seq + 1);
+            if head.producer == meta.task && head.seq < *next {
+                let (seq, position) = (head.seq, head.provenance.position);
+                left.insert(seq, Left { partition, seq, position, bytes: scan.bytes().to_vec() });
             }
         }
         if scan.position() < newest {
-            return Err(LogError::Away { what: "read", topic: Some(topic.to_string()) }.into());
+            return Ok(None);
         }
+        // Where one is missing it stands before the end, and with it those below: the log holds them twice.
+        let mut from = *next;
+        while from > 0 && left.contains_key(&(from - 1)) {
+            from -= 1;
+        }
+        all.extend(left.split_off(&from).into_values());
     }
-    Ok(left)
+    Ok(Some(all))
 }

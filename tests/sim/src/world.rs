@@ -288,6 +288,7 @@ impl World {
             shared: self.rules_of(task.generation),
             at_tick: AtTick::Checkpoint(self.dir.checkpoints(), None),
             ends_at: self.ends_at(task.generation, stage.id),
+            limit: Arc::new(AtomicU64::new(u64::MAX)),
         };
         let log: Arc<dyn Log> = self.log.clone();
         Ok(Box::new(Task::open(stage, options, Arc::new(store), log)?))

@@ -226,6 +226,10 @@ impl Log for KafkaLog {
         Ok(self.bounds(&*self.topic(topic)?, partition)?.1)
     }
 
+    fn newest(&self, topic: TopicId, partition: u32) -> Result<u64, LogError> {
+        Ok(self.fetcher.offsets(&self.topic(topic)?.name, partition)?.1)
+    }
+
     fn start(&self, topic: TopicId, partition: u32) -> u64 {
         let bounds = self.topic(topic).and_then(|open| self.bounds(&open, partition));
         bounds.map_or(0, |(start, _)| start)

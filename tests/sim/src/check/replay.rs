@@ -4,7 +4,7 @@
 use crate::run::Broken;
 use crate::world::World;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use weir_pipeline::flow::Stage;
 use weir_pipeline::log::Log;
 use weir_pipeline::scheduler::{Need, Work};
@@ -61,6 +61,7 @@ fn again(
         shared: world.rules_of(task.generation),
         at_tick: AtTick::Nothing,
         ends_at: Arc::new(AtomicU32::new(0)),
+        limit: Arc::new(AtomicU64::new(u64::MAX)),
     };
     let store = Arc::new(Store::open(&to, &world.stores).map_err(|e| e.to_string())?);
     let log: Arc<dyn Log> = world.log.clone();
