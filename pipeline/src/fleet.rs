@@ -389,8 +389,10 @@ impl Fleet {
     pub fn remove_ended_stores(&self) -> Result<(), JobError> {
         let runs: Vec<_> =
             self.published().into_iter().chain(self.candidates()).map(|(s, g)| (s.id, g)).collect();
-        let mut all = self.registry.all().into_iter();
-        all.map(|(g, _)| g.id).try_for_each(|id| self.dir.remove_stores(id, |s| runs.contains(&(s, id))))
+        let all = self.registry.all();
+        all.into_iter()
+            .map(|(g, _)| g.id)
+            .try_for_each(|id| self.dir.remove_stores(id, |s| runs.contains(&(s, id))))
     }
 
     /// Deletes what this worker has of a generation; others may still write to its topics.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use weir_pipeline::generations::Cut;
@@ -184,12 +185,14 @@ struct Session {
     log: Arc<EmbeddedLog>,
     read: Vec<Read>,
     stood: Vec<Start>,
+    limit: Arc<AtomicU64>,
 }
 
 impl Session {
-    fn open(log: &Arc<EmbeddedLog>, line: &Arc<Line>, start: Start) -> Self {
-        let reader = LineReader::open(log.clone(), line.clone(), 0, start);
-        Session { reader, line: line.clone(), log: log.clone(), read: Vec::new(), stood: Vec::new() }
+    fn open(log: &Arc<EmbeddedLog>, line: &Arc<Line>, start: Start, limit: u64) -> Self {
+        let limit = Arc::new(AtomicU64::new(limit));
+        let reader = LineReader::open(log.clone(), line.clone(), 0, start).limited(limit.clone());
+        Session { reader, line: line.clone(), log: log.clone(), read: Vec::new(), stood: Vec::new(), limit }
     }
 
     fn stands(&self) -> Start {
@@ -204,7 +207,8 @@ impl Session {
             self.read.push((place, name.unwrap_or_else(|| String::from_utf8(bytes.to_vec()).unwrap())));
             self.stood.push(self.stands());
             if random.below(4) == 0 {
-                self.reader = LineReader::open(self.log.clone(), self.line.clone(), 0, self.stands());
+                let reader = LineReader::open(self.log.clone(), self.line.clone(), 0, self.stands());
+                self.reader = reader.limited(self.limit.clone());
             }
         }
     }
@@ -270,6 +274,7 @@ fn begin(
         recorded: recorded.clone(),
         cut: Arc::new(Cut::new(manifests)),
         ends: ends.clone(),
+        ends_at: Arc::default(),
         checkpoints: CheckpointDir::new("/nowhere".into()),
     });
     Begun { line: Arc::new(line), ends, start, own: mix(random, lists), content }
@@ -292,7 +297,7 @@ fn history(seed: u64) {
     world.write(1, &first, usize::MAX);
     let mut line = Arc::new(Line::First(Topic::Clean.of(1)));
     let mut expected: List = (0..).zip(first.iter().cloned()).collect();
-    let mut session = Session::open(&world.log, &line, Start::default());
+    let mut session = Session::open(&world.log, &line, Start::default(), u64::MAX);
     session.go_on(&mut random, u64::MAX);
     assert_eq!(session.read.len(), first.len());
     let mut end = first.len() as u64;
@@ -302,13 +307,18 @@ fn history(seed: u64) {
         let stood = [&[Start::default()], &session.stood[..]].concat();
         let start = stood[random.below(stood.len() as u64) as usize].clone();
         let begun = begin(&mut random, generation, &line, start.clone(), &made, commands);
-        let (before, recorded): (List, List) =
+        let (before, mut recorded): (List, List) =
             expected.into_iter().partition(|(place, made)| start.position > *place || had_seen(&start, made));
+        // It may end before the last records that stand there, but behind those that nobody brings again.
+        let outside = recorded.iter().filter(|(_, made)| made.task == OUTSIDE).map(|(place, _)| place + 1);
+        let least = outside.max().unwrap_or(0).max(start.position + 1).min(end);
+        let ended = least + random.below(end - least + 1);
+        recorded.retain(|(place, _)| *place < ended);
         let unseen = |(task, list): (&TaskId, &Vec<Made>)| {
             (*task, list.iter().skip(seen(&start, *task) as usize).cloned().collect())
         };
-        let anew = rule(&recorded, begun.content.iter().map(unseen).collect(), &begun.own, end);
-        session = Session::open(&world.log, &begun.line, begun.start.clone());
+        let anew = rule(&recorded, begun.content.iter().map(unseen).collect(), &begun.own, ended);
+        session = Session::open(&world.log, &begun.line, begun.start.clone(), random.below(ended + 1));
         let mut steps = 0;
         while session.read.len() < anew.len() {
             steps += 1;
@@ -317,8 +327,10 @@ fn history(seed: u64) {
             world.write(generation, &begun.own, 1 + random.below(3) as usize);
             if random.below(5) == 0 || before == begun.own.len() {
                 // Known at some time, and set but once.
-                let _ = begun.ends.set(vec![end; usize::from(TASKS)]);
+                let _ = begun.ends.set(vec![ended; usize::from(TASKS)]);
             }
+            // Until then it is read no further than is allowed.
+            session.limit.fetch_max(random.below(ended + 1), Ordering::Relaxed);
             let most = 1 + random.below(6);
             session.go_on(&mut random, most);
             let done = session.read.len();
@@ -330,7 +342,7 @@ fn history(seed: u64) {
         }
         expected = [before, anew].concat();
         (line, made) = (begun.line, begun.content);
-        end += begun.own.len() as u64;
+        end = ended + begun.own.len() as u64;
         commands += from_outside(&begun.own);
     }
 }

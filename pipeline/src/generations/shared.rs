@@ -80,7 +80,7 @@ mod tests {
         Arc::new(Depot::open("memory:///", &Default::default()).unwrap())
     }
 
-    fn rule_set(max: u32) -> RuleSet {
+    fn rule_set(max: u16) -> RuleSet {
         let rules = Rules { max_user_ad_minute: max, ..Rules::default() };
         RuleSet { rules, networks: Vec::new() }
     }

@@ -27,11 +27,15 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// With minutes of event time.
     pub(super) fn begin(kafka: &Kafka, workers: usize) -> Self {
+        Self::begin_at(kafka, workers, "events", &["--rate", "50"])
+    }
+
+    pub(super) fn begin_at(kafka: &Kafka, workers: usize, clock: &str, times: &[&str]) -> Self {
         let scratch = Scratch::new(&kafka.prefix);
-        let options =
-            ["--events", "30000", "--rate", "50", "--users", "3000", "--advertisers", "60", "--seed", "7"];
-        let options = [&options[..], &["--malformed-rate", "0"]].concat();
+        let options = ["--events", "30000", "--users", "3000", "--advertisers", "60", "--seed", "7"];
+        let options = [&options[..], &["--malformed-rate", "0"], times].concat();
         let traffic = Traffic::generate(&scratch, &options, SHARES, 0);
         let (files, depot) = (traffic.feed.files(), scratch.path("depot"));
         std::fs::create_dir_all(&depot).unwrap();
@@ -43,7 +47,7 @@ impl Group {
                 job.without_accounts();
             }
             job.configure(&format!(
-                "\n[time]\nclock = \"events\"\n{}\n[checkpoints]\nremote = \"file://{}\"\n\n[group]\nworker = {number}\n\
+                "\n[time]\nclock = {clock:?}\n{}\n[checkpoints]\nremote = \"file://{}\"\n\n[group]\nworker = {number}\n\
                  session_timeout = \"6s\"\n",
                 kafka.section(),
                 depot.display()
