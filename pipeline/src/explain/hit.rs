@@ -22,6 +22,11 @@ pub(crate) struct Hit {
 }
 
 impl Hit {
+    /// Who made it, and its running number: what is the same in a repeat.
+    pub(super) fn identity(&self) -> (Producer, u64) {
+        (self.batch.head.producer, self.seq)
+    }
+
     /// The records of a batch that are wanted.
     pub(super) fn all(
         topic: TopicId,

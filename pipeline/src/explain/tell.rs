@@ -10,6 +10,7 @@ use crate::flow::{FLOW, Stage};
 use crate::generations::Standing;
 use crate::rule_set::RuleSet;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use weir_operators::{Rules, partition};
 use weir_proto::{Charge, DropReason, Minute, Nanos, Outcome, Producer, Record, StageId, Topic};
 use weir_state::Manifest;
@@ -208,7 +209,9 @@ impl Explainer {
         let partition = partition::by_advertiser(advertiser_id, self.dir.partitions());
         let wanted = Wanted { advertiser: Some(advertiser_id), ..wanted };
         let hits = self.in_partition(topic, partition, wanted)?;
-        hits.iter().map(|hit| hit.row(self)).collect()
+        // Two workers may have posted them.
+        let mut seen = BTreeSet::new();
+        hits.iter().filter(|hit| seen.insert(hit.identity())).map(|hit| hit.row(self)).collect()
     }
 }
 

@@ -242,14 +242,9 @@ impl Job {
             vec![Box::new(accounts), Box::new(commands), Box::new(collect)];
         let takeovers: Arc<Takeovers> = Arc::default();
         if let (Some(worker), Some(store)) = (worker, takeovers_store) {
-            let (log, takeovers) = (log.clone(), takeovers.clone());
-            from_outside.push(Box::new(TakeoversTask::open(
-                worker,
-                options.partitions,
-                store,
-                log,
-                takeovers,
-            )?));
+            let (log, takeovers, registry) = (log.clone(), takeovers.clone(), registry.clone());
+            let task = TakeoversTask::open(worker, options.partitions, store, log, takeovers, registry)?;
+            from_outside.push(Box::new(task));
         }
         let sources = from_outside.iter().map(|t| t.status()).collect();
         tasks.extend(from_outside);

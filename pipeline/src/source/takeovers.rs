@@ -10,6 +10,7 @@
 use super::standing::{Standing, standing};
 use crate::error::JobError;
 use crate::flow::TAKEOVERS_WRITES;
+use crate::generations::Registry;
 use crate::group::Takeovers;
 use crate::log::Log;
 use crate::outputs::{Outputs, Tickets};
@@ -29,34 +30,36 @@ pub struct TakeoversTask {
     meta: TaskMeta,
     uncommitted: Option<Tickets>,
     takeovers: Arc<Takeovers>,
+    registry: Arc<Registry>,
     status: Arc<TaskStatus>,
 }
 
 impl TakeoversTask {
-    /// Opens the task of a worker where it stopped. A group has the first generation only.
+    /// Opens the task of a worker where it stopped.
     pub fn open(
         worker: u16,
         partitions: u32,
         store: Store,
         log: Arc<dyn Log>,
         takeovers: Arc<Takeovers>,
+        registry: Arc<Registry>,
     ) -> Result<Self, JobError> {
-        let task = Producer { stage: StageId::Takeovers, partition: worker, generation: 1 };
+        let generation = published(&registry);
+        let task = Producer { stage: StageId::Takeovers, partition: worker, generation };
         let new = || TaskMeta::new(task, TAKEOVERS_WRITES, partitions as usize, 0);
         let mut meta = store.meta()?.unwrap_or_else(new);
-        let own = own_partition(worker, partitions);
-        let topic = TAKEOVERS_WRITES[0].of(task.generation);
-        let ends = &mut meta.outputs[0].1.ends;
-        for (partition, end) in (0..).zip(ends).filter(|(partition, _)| *partition != own) {
-            // Nothing of it stands there.
-            *end = log.find_end(topic, partition)?;
+        if meta.task.generation != generation {
+            meta.enter(generation, 0);
         }
+        let own = own_partition(worker, partitions);
+        begin_at_ends(&*log, &mut meta, |partition| partition != own)?;
         let mut this = TakeoversTask {
             outbox: Outbox::resume(&meta),
             outputs: Outputs::resume(log.clone(), &meta)?,
             status: Arc::new(TaskStatus::new(None, &meta)),
             uncommitted: None,
             takeovers,
+            registry,
             log,
             store,
             meta,
@@ -85,7 +88,20 @@ impl TakeoversTask {
         self.meta.position = position + 1;
     }
 
+    /// Notices are those of the published generation.
+    fn follow(&mut self) -> Result<(), JobError> {
+        let generation = published(&self.registry);
+        if self.meta.task.generation != generation {
+            self.meta.enter(generation, 0);
+            begin_at_ends(&*self.log, &mut self.meta, |_| true)?;
+            self.outbox = Outbox::resume(&self.meta);
+            self.outputs = Outputs::resume(self.log.clone(), &self.meta)?;
+        }
+        Ok(())
+    }
+
     fn append_all(&mut self) -> Result<(), JobError> {
+        self.follow()?;
         let worker = self.meta.task.partition;
         let to = own_partition(worker, self.outbox.partitions());
         for takeover in self.takeovers.take_untold() {
@@ -118,6 +134,21 @@ impl TakeoversTask {
         self.status.committed(&self.meta);
         Ok(())
     }
+}
+
+/// The generation whose notices are the published ones.
+fn published(registry: &Registry) -> u32 {
+    registry.writes(registry.published(), TAKEOVERS_WRITES[0])
+}
+
+/// In some partitions of its topic nothing stands that is its own.
+fn begin_at_ends(log: &dyn Log, meta: &mut TaskMeta, which: impl Fn(u32) -> bool) -> Result<(), JobError> {
+    let generation = meta.task.generation;
+    let (topic, output) = &mut meta.outputs[0];
+    for (partition, end) in (0..).zip(&mut output.ends).filter(|(partition, _)| which(*partition)) {
+        *end = log.find_end(topic.of(generation), partition)?;
+    }
+    Ok(())
 }
 
 /// Where a worker tells of its takeovers.
@@ -163,6 +194,7 @@ impl Work for TakeoversTask {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data_dir::{DataDir, DataDirLock};
     use crate::group;
     use crate::input::Scan;
     use crate::log::{EmbeddedLog, LiveLog, LogOptions};
@@ -178,6 +210,7 @@ mod tests {
         log: Arc<EmbeddedLog>,
         takeovers: Arc<Takeovers>,
         task: TakeoversTask,
+        _lock: DataDirLock,
     }
 
     impl Worker {
@@ -186,9 +219,11 @@ mod tests {
             let (log, takeovers) = (Arc::new(log), Arc::<Takeovers>::default());
             log.add(Topic::Notices.of(1)).unwrap();
             let store = Store::open(&dir.join(store), &Shared::new(1 << 20)).unwrap();
+            let (data_dir, lock) = DataDir::lock(&dir.join("data"), PARTITIONS, None, Some(WORKER)).unwrap();
+            let registry = Arc::new(Registry::open(&data_dir).unwrap());
             let task =
-                TakeoversTask::open(WORKER, PARTITIONS, store, log.clone(), takeovers.clone()).unwrap();
-            Worker { log, takeovers, task }
+                TakeoversTask::open(WORKER, PARTITIONS, store, log.clone(), takeovers.clone(), registry);
+            Worker { log, takeovers, task: task.unwrap(), _lock: lock }
         }
 
         /// Appends, durably, and does not commit.
