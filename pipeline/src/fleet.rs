@@ -3,7 +3,7 @@
 use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::flow::{FLOW, Shared, Stage, outputs_from};
-use crate::generations::{Registry, Standing};
+use crate::generations::{Ends, Registry, Standing};
 use crate::input::Line;
 use crate::log::LiveLog;
 use crate::rule_set::RuleSet;
@@ -402,7 +402,7 @@ impl Fleet {
     }
 
     /// The places at which the topics that a promoted generation makes anew end in the recorded line.
-    pub fn ends(&self, id: u32) -> Result<Vec<(Topic, Vec<u64>)>, JobError> {
+    pub fn ends(&self, id: u32) -> Result<Ends, JobError> {
         let Some((generation, _)) = self.registry.get(id) else { return Ok(Vec::new()) };
         let end = |topic, p| self.registry.line(generation.recorded, topic).find_end(&*self.log, p);
         let ends = |topic| (0..self.dir.partitions()).map(|p| end(topic, p)).collect::<Result<_, _>>();

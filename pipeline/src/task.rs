@@ -269,11 +269,10 @@ impl Task {
         (!is_exhausted && !self.has_ended()).then(|| end.saturating_sub(self.meta.position).max(1))
     }
 
-    /// Whether the generation has ended here: another one goes on from this tick. Or it begins to count here, once it is known
-    /// where the one before has ended.
+    /// Whether the generation has ended here: another one goes on from this tick.
     fn has_ended(&self) -> bool {
         let at = Minute(self.ends_at.load(Ordering::Acquire));
-        at.0 > 0 && self.meta.last_tick >= at || self.input.waits_at(self.meta.last_tick)
+        at.0 > 0 && self.meta.last_tick >= at
     }
 }
 

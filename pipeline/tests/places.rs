@@ -232,6 +232,8 @@ struct Begun {
     own: Vec<Made>,
     /// What its reader is to read of each task.
     content: BTreeMap<TaskId, Vec<Made>>,
+    /// Up to which running number that is what was made before.
+    kept: BTreeMap<TaskId, u64>,
 }
 
 fn begin(
@@ -243,6 +245,7 @@ fn begin(
     commands: u64,
 ) -> Begun {
     let (mut manifests, mut lists, mut content) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let mut kept = BTreeMap::new();
     for task in (0..TASKS).map(upstream) {
         let before = &made[&task];
         let seen = seen(&start, task);
@@ -251,6 +254,7 @@ fn begin(
         manifests.push(manifest(task.in_generation(generation - 1), Start::default(), cut));
         let whole = [&before[..cut as usize], &new].concat();
         content.insert(task, whole);
+        kept.insert(task, cut);
         lists.push(new);
     }
     manifests.push(manifest(READER.in_generation(generation - 1), start.clone(), 0));
@@ -275,9 +279,10 @@ fn begin(
         cut: Arc::new(Cut::new(manifests)),
         ends: ends.clone(),
         ends_at: Arc::default(),
+        writers: u32::from(TASKS),
         checkpoints: CheckpointDir::new("/nowhere".into()),
     });
-    Begun { line: Arc::new(line), ends, start, own: mix(random, lists), content }
+    Begun { line: Arc::new(line), ends, start, own: mix(random, lists), content, kept }
 }
 
 fn history(seed: u64) {
@@ -309,9 +314,10 @@ fn history(seed: u64) {
         let begun = begin(&mut random, generation, &line, start.clone(), &made, commands);
         let (before, mut recorded): (List, List) =
             expected.into_iter().partition(|(place, made)| start.position > *place || had_seen(&start, made));
-        // It may end before the last records that stand there, but behind those that nobody brings again.
-        let outside = recorded.iter().filter(|(_, made)| made.task == OUTSIDE).map(|(place, _)| place + 1);
-        let least = outside.max().unwrap_or(0).max(start.position + 1).min(end);
+        // It may end before the last records that stand there, but behind those that stand nowhere else.
+        let stays = |made: &Made| begun.kept.get(&made.task).is_none_or(|kept| made.seq < *kept);
+        let staying = recorded.iter().filter(|(_, made)| stays(made)).map(|(place, _)| place + 1);
+        let least = staying.max().unwrap_or(0).max(start.position + 1).min(end);
         let ended = least + random.below(end - least + 1);
         recorded.retain(|(place, _)| *place < ended);
         let unseen = |(task, list): (&TaskId, &Vec<Made>)| {

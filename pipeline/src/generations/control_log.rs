@@ -33,6 +33,9 @@ pub struct Generation {
     pub reason: String,
 }
 
+/// Places at which topics end, per partition.
+pub type Ends = Vec<(Topic, Vec<u64>)>;
+
 /// A decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -51,7 +54,7 @@ pub enum Entry {
         /// The promoted generation.
         generation: u32,
         /// Per topic that it makes anew.
-        ends: Vec<(Topic, Vec<u64>)>,
+        ends: Ends,
     },
     /// The differences to the charges of the time before are posted.
     Settled {

@@ -12,7 +12,7 @@ mod registry;
 mod settled;
 mod shared;
 
-pub use control_log::{ControlLog, Entry, Generation};
+pub use control_log::{ControlLog, Ends, Entry, Generation};
 pub use cut::{Cut, CutInfo, Cuts};
 pub use difference::{Change, ChangeKind, Difference, Side, Sides, Totals};
 pub use promotion::Promotion;

@@ -11,8 +11,8 @@
 //! In a group any worker decides the first step, the one that has partition 0 the others, and each carries out what was
 //! decided with what it has: [`Promotion::follow`]. Which tick it is to be is decided some minutes ahead, so that all know
 //! it in time. One that comes to know it late, since object storage was away, stops at a later tick: what it made behind the
-//! one decided is in topics that nobody reads so far any more. A topic ends where its reader stood behind the first tick from
-//! that minute on, as its checkpoint says; the new generation reads so far and waits until that is decided. So that it waits
+//! one decided is in topics that nobody reads so far any more. A topic ends behind the first ticks from that
+//! minute on of all tasks that write there; the new generation reads so far and waits until that is decided. So that it waits
 //! there in any case it reads nothing that came after the last look at the decisions. How far tasks are is told by their
 //! checkpoints in object storage, whoever has them.
 
@@ -371,8 +371,9 @@ impl Promotion {
         }
         let ends = match &self.group {
             Some(afar) => afar.ends(id, at)?,
-            None => self.fleet.ends(id)?,
+            None => Some(self.fleet.ends(id)?),
         };
+        let Some(ends) = ends else { return Ok(()) };
         let ended = Entry::Ended { generation: id, ends };
         self.registry.decide(&ended)?;
         self.carry_out(&ended)

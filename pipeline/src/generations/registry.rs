@@ -439,6 +439,7 @@ impl Registry {
             recorded: self.line_of(inner, generation.recorded, stage, topic),
             cut: known.cut.clone(),
             ends: known.ends.get(&topic).cloned().unwrap_or_default(),
+            writers: self.dir.partitions(),
             ends_at: if self.is_shared() { known.ends_at.clone() } else { Arc::default() },
             checkpoints: self.dir.checkpoints(),
         }))

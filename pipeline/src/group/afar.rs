@@ -4,11 +4,13 @@ use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::fleet::in_parallel;
 use crate::flow::{self, FLOW, Stage};
-use crate::generations::{Cut, Registry};
+use crate::generations::{Cut, Ends, Registry};
+use crate::input::{LineReader, Start, have_come_to};
+use crate::log::BesideLog;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use weir_proto::{Minute, Producer, StageId, TaskId, Topic};
+use weir_proto::{Minute, Producer, StageId, TaskId};
 use weir_state::depot::Depot;
 
 /// How long it is known how far a task is.
@@ -120,22 +122,48 @@ impl Afar {
         Ok(newest.into_iter().min().unwrap_or_default())
     }
 
-    /// The places at which the topics that a promoted generation makes anew end in the recorded line: where their readers
-    /// stood behind the first tick from a minute on.
-    pub fn ends(&self, id: u32, at: Minute) -> Result<Vec<(Topic, Vec<u64>)>, JobError> {
-        let Some((generation, _)) = self.registry.get(id) else { return Ok(Vec::new()) };
-        let end = |reader: StageId, partition: u32| {
-            let task = TaskId { stage: reader, partition: partition as u16 };
-            let task = task.in_generation(self.registry.runs(generation.recorded, reader));
-            let minute = self.depot.minutes(task)?.into_iter().find(|minute| *minute >= at);
-            let manifest = minute.map(|minute| self.depot.manifest(task, minute)).transpose()?.flatten();
-            let gone = || JobError::Refused(format!("the checkpoint of {task} from {at} on is not there"));
-            Ok(manifest.ok_or_else(gone)?.position)
+    /// The places at which the topics that a promoted generation makes anew end in the recorded line: behind the first ticks
+    /// from a minute on of all tasks that write there. None while they do not all stand there.
+    pub fn ends(&self, id: u32, at: Minute) -> Result<Option<Ends>, JobError> {
+        let Some((generation, _)) = self.registry.get(id) else { return Ok(None) };
+        let log = Arc::new(BesideLog::open(self.dir.topics()));
+        let mut all = Vec::new();
+        for topic in flow::topics_from(generation.from) {
+            let line = self.registry.line(generation.recorded, topic);
+            line.topics().into_iter().try_for_each(|topic| log.expect(topic, self.dir.partitions()))?;
+            let partitions: Vec<u32> = (0..self.dir.partitions()).collect();
+            let reader = flow::reader(topic);
+            let reader = |p: u32| TaskId { stage: reader, partition: p as u16 };
+            let ends = in_parallel(&partitions, |p| {
+                let task = reader(*p);
+                let task = task.in_generation(self.registry.runs(generation.recorded, task.stage));
+                let read = |start| LineReader::open(log.clone(), line.clone(), *p, start);
+                self.end(task, at, read)
+            })?;
+            let Some(ends) = ends.into_iter().collect() else { return Ok(None) };
+            all.push((topic, ends));
+        }
+        Ok(Some(all))
+    }
+
+    /// From where the reader of a partition stood behind the first such tick.
+    fn end(
+        &self,
+        task: Producer,
+        at: Minute,
+        read: impl FnOnce(Start) -> LineReader,
+    ) -> Result<Option<u64>, JobError> {
+        let Some(minute) = self.depot.minutes(task)?.into_iter().find(|minute| *minute >= at) else {
+            return Ok(None);
         };
-        let ends = |topic| -> Result<Vec<u64>, JobError> {
-            (0..self.dir.partitions()).map(|p| end(flow::reader(topic), p)).collect()
-        };
-        flow::topics_from(generation.from).map(|topic| Ok((topic, ends(topic)?))).collect()
+        let Some(manifest) = self.depot.manifest(task, minute)? else { return Ok(None) };
+        let mut reader = read(Start { position: manifest.position, marks: manifest.marks });
+        while !have_come_to(reader.marks(), self.dir.partitions(), at) {
+            if reader.advance()?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(reader.position()))
     }
 
     fn newest_of(&self, task: Producer) -> Result<Minute, JobError> {

@@ -44,6 +44,8 @@ pub struct Anew {
     pub ends: Arc<OnceLock<Vec<u64>>>,
     /// In a group, the minute at whose tick the recorded line ends, once that is decided; else 0.
     pub ends_at: Arc<AtomicU32>,
+    /// How many tasks write to each partition.
+    pub writers: u32,
     /// To find where its readers stood later.
     pub checkpoints: CheckpointDir,
 }
@@ -117,10 +119,11 @@ impl Anew {
         self.ends.get().and_then(|ends| ends.get(partition as usize).copied())
     }
 
-    /// Whether a reader that has come to a tick waits there until it is known where the recorded line ended.
-    pub fn waits_at(&self, tick: Minute) -> bool {
+    /// Whether a reader that has seen so much waits until it is known where the recorded line ended: behind the ticks, from
+    /// the decided one on, of all tasks that write there.
+    pub fn waits(&self, marks: &[Mark]) -> bool {
         let at = self.ends_at.load(Ordering::Acquire);
-        at > 0 && tick.0 >= at && self.ends.get().is_none()
+        at > 0 && self.ends.get().is_none() && have_come_to(marks, self.writers, Minute(at))
     }
 
     fn reader_of(&self, partition: u32) -> TaskId {
@@ -144,4 +147,10 @@ impl Anew {
             .next()
             .unwrap_or_else(|| self.start(partition))
     }
+}
+
+/// Whether a reader has seen, of so many tasks, a tick from a minute on.
+pub fn have_come_to(marks: &[Mark], writers: u32, at: Minute) -> bool {
+    let have = marks.iter().filter(|mark| !mark.producer.stage.is_source() && mark.tick >= at);
+    have.count() >= writers as usize
 }

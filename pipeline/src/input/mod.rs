@@ -10,7 +10,7 @@ mod merge;
 mod scan;
 
 pub use content::Content;
-pub use line::{Anew, Line, Start};
+pub use line::{Anew, Line, Start, have_come_to};
 pub use scan::{Head, Scan};
 
 use crate::error::JobError;
@@ -19,7 +19,7 @@ use merge::{Merge, Step};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use weir_proto::{Minute, Producer, Record, TopicId};
+use weir_proto::{Producer, Record, TopicId};
 use weir_state::Mark;
 
 /// Records fetched at a time.
@@ -85,9 +85,9 @@ impl LineReader {
         end.unwrap_or_else(|| self.limit.load(Ordering::Acquire))
     }
 
-    /// Whether it waits, at a tick, until it is known where the recorded line ended.
-    pub fn waits_at(&self, tick: Minute) -> bool {
-        matches!(&*self.line, Line::Anew(anew) if anew.waits_at(tick))
+    /// Whether it waits until it is known where the recorded line ended.
+    fn waits(&self) -> bool {
+        matches!(&*self.line, Line::Anew(anew) if anew.waits(&self.marks))
     }
 
     /// The next place: every place below is done. While a place is being filled it is that place.
@@ -158,13 +158,17 @@ impl LineReader {
         let own = self.log.high_watermark(self.line.topic(), self.partition);
         match &self.source {
             Source::Direct(..) => own,
-            _ => own.wrapping_add(self.end()).wrapping_add(self.limit.load(Ordering::Acquire)),
+            // That it is known where the recorded line ended is news as well.
+            _ => own.wrapping_add(self.end()).wrapping_add(self.below()),
         }
     }
 
     /// Moves to the next record and returns its place and who made it.
     pub fn advance(&mut self) -> Result<Option<(u64, Head)>, JobError> {
         loop {
+            if self.waits() {
+                return Ok(None);
+            }
             let below = self.below();
             let (place, done, head) = match &mut self.source {
                 Source::Direct(scan, base) => match scan.advance()? {
