@@ -88,12 +88,13 @@ impl Source {
     fn forge(&self, key: &str) {
         let producer = Producer { stage: StageId::Commands, partition: 0, generation: 1 };
         let command = rpc::Command { key: key.to_owned(), ..rpc::Command::default() };
-        let last = Provenance { position: 100, index: 0 };
         for partition in 0..PARTITIONS {
+            let last = Provenance { position: 100 + u64::from(partition), index: 0 };
             let mut batch = BatchBuilder::default();
             batch.push(last, &[&Command::encode(&command)]);
-            let batch = NewBatch { producer, first_seq: 100, count: 1, last, bytes: batch.take() };
             let topic = Topic::Judged.of(1);
+            let first_seq = self.log.high_watermark(topic, partition);
+            let batch = NewBatch { producer, first_seq, count: 1, last, bytes: batch.take() };
             let appended = self.log.append(topic, partition, batch).unwrap();
             while !self.log.is_durable(topic, appended.ticket) {
                 std::thread::sleep(Duration::from_millis(1));
