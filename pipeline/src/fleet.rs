@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use weir_operators::Rules;
-use weir_proto::{Minute, Producer, StageId, Topic, TopicId};
+use weir_proto::{Minute, Producer, StageId, TopicId};
 use weir_state::{CheckpointDir, Store};
 
 /// Stores that are opened side by side: each waits for the disk.
