@@ -16,7 +16,7 @@
 # (fetching_share). A GB is 10^9 bytes.
 # Usage: [RUNS=1] [EVENTS=10000000] [PARTITIONS=16] [BINARY=weir] tests/bench-restore.sh [--json]
 # RUNS is that of each case; BINARY a built weir, so that nothing is built. 10 million events are 0.9 GB of state, and need 15 GB
-# in the cache directory. The start of each worker may take minutes: it reads whole topics. --json prints an object for each
+# in the cache directory. --json prints an object for each
 # run, one a line.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,7 +1,7 @@
 //! What happens when a storage fails in between, when two meet, and when time passes.
 
 use super::*;
-use crate::{CheckpointDir, Commit, Durability, Shared, Store, TaskMeta};
+use crate::{CheckpointDir, Commit, Durability, Mark, Shared, Store, TaskMeta};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -334,16 +334,24 @@ fn a_decision_is_made_once() {
 }
 
 #[test]
-fn a_worker_is_new_once_and_not_where_it_has_had_checkpoints() {
+fn a_worker_is_new_once_and_not_where_anything_of_it_was_seen() {
     let mut bench = Bench::new();
+    let put = |bench: &mut Bench, task: Producer, marks: &[Producer]| {
+        bench.meta = TaskMeta::new(task, &[Topic::Raw], 1, 0);
+        bench.meta.marks = marks.iter().map(|of| Mark { next_seq: 1, ..Mark::nothing_of(*of) }).collect();
+        bench.take(Minute(1));
+        bench.depot.put(&bench.checkpoints, task, Minute(1)).unwrap();
+    };
+    let collect = |partition| Producer { stage: StageId::Collect, partition, generation: 1 };
+    let reader = Producer { stage: StageId::AntiBrush, partition: 0, generation: 1 };
+    assert!(!bench.depot.is_new_worker(2).unwrap(), "nothing is known of the group");
+    put(&mut bench, reader, &[collect(1), collect(6)]);
     assert!(bench.depot.is_new_worker(3).unwrap());
     assert!(!bench.depot.is_new_worker(3).unwrap());
     assert!(bench.depot.is_new_worker(4).unwrap());
-    let collect = Producer { stage: StageId::Collect, partition: 5, generation: 1 };
-    bench.meta = TaskMeta::new(collect, &[Topic::Raw], 1, 0);
-    bench.take(Minute(1));
-    bench.depot.put(&bench.checkpoints, collect, Minute(1)).unwrap();
+    put(&mut bench, collect(5), &[]);
     assert!(!bench.depot.is_new_worker(5).unwrap(), "it was there before that was remembered");
+    assert!(!bench.depot.is_new_worker(6).unwrap(), "what it has taken in was seen");
     *lock(&bench.told.fails) = Some("workers/");
-    assert!(bench.depot.is_new_worker(6).unwrap_err().is_away());
+    assert!(bench.depot.is_new_worker(7).unwrap_err().is_away());
 }
