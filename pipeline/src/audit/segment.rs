@@ -2,7 +2,7 @@
 
 use crate::data_dir::DataDir;
 use crate::error::JobError;
-use crate::generations::{Cut, Cuts, Registry};
+use crate::generations::{Cut, Cuts, Registry, Standing};
 use crate::log::{Log, TopicReader};
 use std::collections::BTreeSet;
 use weir_proto::{Minute, Producer, TaskId, Topic, TopicId};
@@ -118,11 +118,11 @@ impl Segment {
     }
 }
 
-/// Every topic that there is on disk.
+/// Every topic that there is. Those of dropped generations are on their way out.
 pub(super) fn topics(dir: &DataDir, registry: &Registry) -> Vec<TopicId> {
-    let generations: Vec<u32> = registry.all().iter().map(|(g, _)| g.id).chain([1]).collect();
-    let all: BTreeSet<TopicId> =
-        generations.iter().flat_map(|g| Topic::ALL.map(|topic| topic.of(*g))).collect();
+    let all = registry.all().into_iter().filter(|(_, standing)| *standing != Standing::Dropped);
+    let generations = all.map(|(g, _)| g.id).chain([1]);
+    let all: BTreeSet<TopicId> = generations.flat_map(|g| Topic::ALL.map(|topic| topic.of(g))).collect();
     // What cannot be asked for is looked at, and says so itself.
     all.into_iter().filter(|id| dir.topics().has(*id).unwrap_or(true)).collect()
 }
