@@ -151,31 +151,36 @@ impl Fleet {
         Ok(())
     }
 
-    /// Opens the tasks that are not open yet: those of the published line, and those of candidates. All or none.
-    pub fn open_lacking(&self) -> Result<(Tasks, Tasks), JobError> {
-        let beside = self.candidates();
+    /// Opens the tasks of the published line that are not open yet. All or none.
+    pub fn open_published(&self) -> Result<Tasks, JobError> {
+        self.open_tasks(&self.lacking(&self.published()))
+    }
+
+    /// Opens the tasks of candidates that are not open yet. All or none.
+    pub fn open_candidates(&self) -> Result<Tasks, JobError> {
+        let stages = self.candidates();
         // A worker without partitions may be asked for what is there, too.
-        beside.iter().try_for_each(|(stage, generation)| self.add_topics(stage, *generation))?;
-        let tasks = self.lacking();
-        let (live, beside): (Vec<Opening>, Vec<Opening>) = tasks.into_iter().partition(|(stage, task)| {
-            !beside.iter().any(|(s, generation)| (s.id, *generation) == (stage.id, task.generation))
-        });
-        self.open_tasks_beside(&live, &beside)
+        stages.iter().try_for_each(|(stage, generation)| self.add_topics(stage, *generation))?;
+        self.open_tasks(&self.lacking(&stages))
     }
 
-    /// Whether there are any.
+    /// Whether tasks are not open yet.
     pub fn lacks_some(&self) -> bool {
-        !self.lacking().is_empty()
+        [self.published(), self.candidates()].iter().any(|stages| !self.lacking(stages).is_empty())
     }
 
-    fn lacking(&self) -> Vec<(&'static Stage, Producer)> {
+    fn lacking(&self, stages: &[(&'static Stage, u32)]) -> Vec<Opening> {
         let open: BTreeSet<Producer> = self.statuses().iter().map(|status| status.task).collect();
-        let stages = self.published().into_iter().chain(self.candidates());
-        let tasks = stages.flat_map(|(stage, generation)| {
+        let tasks = stages.iter().flat_map(|(stage, generation)| {
             let tasks = self.dir.tasks_of(stage.id).into_iter();
-            tasks.map(move |task| (stage, task.in_generation(generation)))
+            tasks.map(|task| (*stage, task.in_generation(*generation)))
         });
         tasks.filter(|(_, task)| self.holds(task.partition.into()) && !open.contains(task)).collect()
+    }
+
+    /// Opens the topics that a generation's line reads and writes.
+    pub fn add_topics_of(&self, id: u32) -> Result<(), JobError> {
+        FLOW.iter().try_for_each(|stage| self.add_topics(stage, self.registry.runs(id, stage.id)))
     }
 
     /// The stages that a promoted generation takes over, with the generations that end.
@@ -192,7 +197,7 @@ impl Fleet {
             let all = self.dir.tasks_of(stage.id).into_iter().filter(|t| which(t.partition.into()));
             tasks.extend(all.map(|t| (*stage, t.in_generation(*generation))));
         }
-        Ok(self.open_tasks_beside(&tasks, &[])?.0)
+        self.open_tasks(&tasks)
     }
 
     fn add_topics(&self, stage: &Stage, generation: u32) -> Result<(), JobError> {
@@ -201,18 +206,15 @@ impl Fleet {
         Ok(read.chain(written).try_for_each(|topic| self.log.add(topic))?)
     }
 
-    fn open_tasks_beside(&self, live: &[Opening], beside: &[Opening]) -> Result<(Tasks, Tasks), JobError> {
-        let all: Vec<Opening> = live.iter().chain(beside).copied().collect();
+    fn open_tasks(&self, all: &[Opening]) -> Result<Tasks, JobError> {
         self.log.opens_many(true);
-        let opened = in_parallel(&all, |(stage, task)| self.open_task(stage, *task));
+        let opened = in_parallel(all, |(stage, task)| self.open_task(stage, *task));
         self.log.opens_many(false);
-        let Ok(mut opened) = opened else {
-            self.limits().retain(|(task, ..)| !all.iter().any(|(_, opening)| opening == task));
-            return opened.map(|opened| (opened, Vec::new()));
-        };
-        self.statuses().extend(opened.iter().map(|t| t.status()));
-        let beside = opened.split_off(live.len());
-        Ok((opened, beside))
+        match &opened {
+            Ok(opened) => self.statuses().extend(opened.iter().map(|t| t.status())),
+            Err(_) => self.limits().retain(|(task, ..)| !all.iter().any(|(_, opening)| opening == task)),
+        }
+        opened
     }
 
     fn open_task(&self, stage: &Stage, task: Producer) -> Result<Box<dyn Work>, JobError> {

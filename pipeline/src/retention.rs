@@ -10,7 +10,7 @@ use crate::input::Line;
 use crate::ledger::Ledger;
 use crate::log::Log;
 use std::sync::Arc;
-use weir_proto::{Minute, StageId, TaskId, Topic, TopicId};
+use weir_proto::{Minute, Producer, StageId, TaskId, Topic, TopicId};
 use weir_state::Retention;
 
 /// Checkpoints of a task that a worker of a group keeps.
@@ -57,13 +57,21 @@ impl Keeper {
     /// for itself. Nobody trims the topics that it shares.
     fn keep_of_worker(&self) -> Result<(), JobError> {
         let checkpoints = self.dir.checkpoints();
+        let begins = |standing| matches!(standing, Standing::Candidate | Standing::Promoting);
+        let begun = self.registry.all().into_iter().filter(|(_, standing)| begins(*standing));
+        // It may have been fetched for a task that is about to be opened.
+        let begun: Vec<_> = begun.map(|(g, _)| self.registry.cut(g.id)).collect();
+        let is_needed = |task: Producer, minute: Minute| {
+            begun.iter().any(|cut| cut.of(task.task()).is_some_and(|m| (m.task, m.minute) == (task, minute)))
+        };
         for (generation, _) in self.registry.all() {
             let minutes = checkpoints.minutes(generation.id)?;
             for task in self.dir.cut_tasks() {
                 let task = task.in_generation(generation.id);
                 // One that is being written, or fetched, has no manifest yet.
                 let taken = minutes.iter().rev().filter(|m| checkpoints.is_complete(&[task], **m));
-                taken.skip(OF_WORKER).try_for_each(|minute| checkpoints.remove_task(task, *minute))?;
+                let old = taken.skip(OF_WORKER).filter(|minute| !is_needed(task, **minute));
+                old.into_iter().try_for_each(|minute| checkpoints.remove_task(task, *minute))?;
             }
         }
         Ok(())

@@ -86,9 +86,20 @@ impl Uploads {
                 Err(error) => {
                     crate::metrics::not_uploaded();
                     tracing::error!("{error}");
+                    if self.is_newest(task) {
+                        // A task that has ended takes no other one.
+                        self.rest(backoff);
+                        backoff = BACKOFF_MOST.min(2 * backoff);
+                        self.offer(task, minute);
+                    }
                 }
             }
         }
+    }
+
+    /// Whether no other checkpoint of a task waits.
+    fn is_newest(&self, task: Producer) -> bool {
+        !self.waiting().iter().any(|(other, _)| *other == task)
     }
 
     fn done(&self, task: Producer, minute: Minute, moved: &Moved) {
@@ -146,6 +157,11 @@ impl Uploads {
         let (mut newest, mut of_line, mut begun) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let published = registry.published();
         let mut runs: BTreeSet<_> = FLOW.iter().map(|s| (s.id, registry.runs(published, s.id))).collect();
+        // Whether it has come to its end is told by the last one of what ends.
+        for unsettled in registry.unsettled().into_iter().filter(|id| !registry.has_ends(*id)) {
+            let before = registry.get(unsettled).map_or(published, |(g, _)| g.recorded);
+            runs.extend(FLOW.iter().map(|s| (s.id, registry.runs(before, s.id))));
+        }
         // What comes from outside is taken in by the first one.
         runs.insert((StageId::Collect, 1));
         let runs_beside =

@@ -63,6 +63,11 @@ pub enum Entry {
         /// How many adjustments were posted.
         adjustments: u64,
     },
+    /// A promotion was decided too late for all workers of a group to know it in time, so there is none.
+    TooLate {
+        /// Which generation.
+        generation: u32,
+    },
     /// A generation is given up.
     Dropped {
         /// Which.

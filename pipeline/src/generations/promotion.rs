@@ -195,7 +195,7 @@ impl Promotion {
                 self.delete(*generation, from)?;
                 self.go_on();
             }
-            Entry::Settled { .. } | Entry::Switch(_) => {}
+            Entry::Settled { .. } | Entry::TooLate { .. } | Entry::Switch(_) => {}
         }
         Ok(())
     }
@@ -208,19 +208,24 @@ impl Promotion {
         }
     }
 
-    /// Runs the tasks that are not open here yet.
+    /// Runs the tasks that are not open here yet. In a group those of a candidate are tried again: it must not stop what is
+    /// published.
     pub fn open_lacking(&self) -> Result<(), JobError> {
-        match self.fleet.open_lacking() {
-            Ok((live, beside)) => {
-                self.scheduler.add(live, false);
-                self.scheduler.add(beside, true);
+        match self.fleet.open_published() {
+            Err(error) if self.group.is_some() && error.is_away() => {
+                tracing::warn!("the tasks of the published generation cannot be opened yet: {error}");
+            }
+            opened => {
+                self.scheduler.add(opened?, false);
                 self.fleet.set_live();
             }
-            // It is tried again.
-            Err(error) if self.group.is_some() && error.is_away() => {
-                tracing::warn!("the tasks of a candidate cannot be opened yet: {error}");
-            }
-            Err(error) => return Err(error),
+        }
+        match self.fleet.open_candidates() {
+            Err(error) if self.group.is_some() => tracing::warn!(
+                "the tasks of a candidate cannot be opened yet: {error}. If that stays so, drop it with `weir generation drop`; \
+                 `weir generation list` shows its number"
+            ),
+            opened => self.scheduler.add(opened?, true),
         }
         Ok(())
     }
@@ -389,6 +394,8 @@ impl Promotion {
     fn hand_over(&self, id: u32) -> Result<(), JobError> {
         let predecessors = self.fleet.predecessors(id);
         self.close_inlets()?;
+        // Who comes to know all of it at once has not even its topics.
+        self.fleet.add_topics_of(id)?;
         let judged = self.registry.runs(id, StageId::AntiFraud);
         self.inlets.iter().for_each(|inlet| inlet.go_on_in(judged));
         self.fleet.remove(&self.scheduler, |task| is_of(&predecessors, task))?;

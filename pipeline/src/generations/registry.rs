@@ -128,7 +128,16 @@ impl Registry {
         if !shared.put(next, &self.told(entry, cut.clone())?)? {
             return Err(JobError::Overtaken);
         }
-        self.note(Some(next), entry, cut)
+        // How it counts is told by when it came.
+        let counts = shared.get(next)?.map_or(Entry::clone(entry), |decided| decided.entry);
+        self.note(Some(next), &counts, cut)?;
+        match counts {
+            Entry::TooLate { generation } => Err(JobError::Refused(format!(
+                "object storage took so long to answer that other workers may not know in time that generation {generation} \
+                 takes over: it does not; promote it again"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Writes down what is decided; what has a number, once.
@@ -496,6 +505,7 @@ fn apply(inner: &mut Inner, entry: &Entry, cut: Cut) {
                 known.standing = Standing::Dropped;
             }
         }
+        Entry::TooLate { .. } => {}
         Entry::Switch(entry) => inner.switches.entry(entry.name.clone()).or_default().apply(entry),
     }
 }

@@ -3,6 +3,9 @@
 //!
 //! A decision is `{"format": 1, "crc32c": …, "decision": {"entry": …, "cut": …, "rules": …}}`, the checksum over the decision
 //! as compact JSON. Whoever begins a generation says with what: another worker has neither the cut nor the rules.
+//!
+//! A promotion counts only if it stands there before its minute begins, with some room for clocks that differ: otherwise
+//! others may have read beyond the tick at which it was to be. All tell that by the storage's clock, so all tell the same.
 
 use super::{Cut, Entry};
 use crate::error::JobError;
@@ -14,6 +17,8 @@ use weir_state::depot::Depot;
 use weir_state::sum_of_json;
 
 const FORMAT: u32 = 1;
+/// How long before its minute a promotion must stand there.
+const IN_TIME_MS: u64 = 20_000;
 
 /// What was decided.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,10 +46,11 @@ pub(super) struct Decisions(pub(super) Arc<Depot>);
 impl Decisions {
     /// The how-manieth one, if it was made.
     pub(super) fn get(&self, number: u64) -> Result<Option<Decision>, JobError> {
-        let Some(text) = self.0.decision(number)? else { return Ok(None) };
-        let sealed: Option<Sealed> = serde_json::from_slice(&text).ok();
+        let Some(decided) = self.0.decision(number)? else { return Ok(None) };
+        let sealed: Option<Sealed> = serde_json::from_slice(&decided.text).ok();
         let whole = sealed.filter(|s| s.format == FORMAT && s.crc32c == sum_of_json(&s.decision));
-        whole.map(|s| Some(s.decision)).ok_or_else(|| JobError::Control {
+        let in_time = |decision| if_in_time(decision, decided.at_ms);
+        whole.map(|s| Some(in_time(s.decision))).ok_or_else(|| JobError::Control {
             path: PathBuf::from(format!("decisions/{number:010}.json in object storage")),
             problem: "is damaged, or was written by another version of weir. Restore it from a backup"
                 .to_owned(),
@@ -56,6 +62,15 @@ impl Decisions {
         let sealed = Sealed { format: FORMAT, crc32c: sum_of_json(decision), decision: decision.clone() };
         // Plain data can always be written as JSON.
         Ok(self.0.decide(number, serde_json::to_vec(&sealed).unwrap_or_default())?)
+    }
+}
+
+fn if_in_time(decision: Decision, at_ms: u64) -> Decision {
+    match decision.entry {
+        Entry::Promoted { generation, at } if at_ms + IN_TIME_MS > at.start_ms() => {
+            Decision { entry: Entry::TooLate { generation }, ..decision }
+        }
+        _ => decision,
     }
 }
 
@@ -145,6 +160,33 @@ mod tests {
             let (registry, _dir, _lock) = worker(folder.path(), number, &depot);
             assert_eq!((registry.next_id(), registry.get(2).unwrap().1), (3, Standing::Dropped));
         }
+    }
+
+    #[test]
+    fn a_promotion_that_is_decided_too_late_is_none_for_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let depot = depot();
+        let (one, _dir, _lock) = worker(folder.path(), 1, &depot);
+        let (two, ..) = worker(folder.path(), 2, &depot);
+        one.begin(&generation(2, &rule_set(1)), &Cut::default()).unwrap();
+        two.take_in(|_| Ok(())).unwrap();
+        let soon = Minute::of_ms(crate::source::collect::now_ms() + IN_TIME_MS / 2);
+        let late = two.decide(&Entry::Promoted { generation: 2, at: soon }).unwrap_err().to_string();
+        assert!(late.contains("promote it again"), "{late}");
+        let mut seen = Vec::new();
+        let see = |entry: &Entry| {
+            seen.push(entry.clone());
+            Ok(())
+        };
+        one.take_in(see).unwrap();
+        assert_eq!(seen, [Entry::TooLate { generation: 2 }]);
+        for registry in [&one, &two] {
+            assert_eq!((registry.published(), registry.get(2).unwrap().1), (1, Standing::Candidate));
+        }
+        let at = Minute(soon.0 + 2);
+        one.decide(&Entry::Promoted { generation: 2, at }).unwrap();
+        two.take_in(|_| Ok(())).unwrap();
+        assert_eq!((two.published(), two.promoted_at(2)), (2, Some(at)));
     }
 
     #[test]

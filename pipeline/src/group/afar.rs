@@ -90,14 +90,16 @@ impl Afar {
         let complete = self.complete(line)?;
         let no_cut = || JobError::NoCut {
             minute,
-            advice: match complete.last() {
-                Some(newest) => format!(
-                    "the newest of which all workers have their checkpoints in object storage is {newest}; `weir checkpoints` \
-                     lists all"
-                ),
-                None => {
-                    "there is no minute yet of which all workers have their checkpoints in object storage"
-                        .to_owned()
+            advice: {
+                let near = [complete.range(..minute).next_back(), complete.range(minute..).next()];
+                let near: Vec<String> = near.into_iter().flatten().map(Minute::to_string).collect();
+                let all = "all workers have their checkpoints in object storage";
+                match near.len() {
+                    0 => format!("there is no minute yet of which {all}"),
+                    _ => format!(
+                        "the nearest of which {all} are {}; `weir checkpoints` lists all",
+                        near.join(" and ")
+                    ),
                 }
             },
         };
@@ -171,7 +173,9 @@ impl Afar {
         if let Some((_, minute)) = newest().get(&task).filter(|(at, _)| at.elapsed() < KNOWN) {
             return Ok(*minute);
         }
-        let minute = self.depot.minutes(task)?.last().copied().unwrap_or_default();
+        // One that has no checkpoint of its own yet stands where it has begun.
+        let begun = || self.registry.cut(task.generation).of(task.task()).map(|begun| begun.minute);
+        let minute = self.depot.minutes(task)?.last().copied().or_else(begun).unwrap_or_default();
         newest().insert(task, (Instant::now(), minute));
         Ok(minute)
     }

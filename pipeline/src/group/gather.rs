@@ -62,7 +62,19 @@ impl Gatherer {
     /// tick if it was missed.
     pub fn gather(&self, others: &[Minute]) -> Result<Whole, JobError> {
         let _alone = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-        let (afar, published) = (&self.afar, self.afar.registry().published());
+        loop {
+            let published = self.afar.registry().published();
+            let whole = self.gather_line(published, others)?;
+            if self.afar.registry().published() == published {
+                return Ok(whole);
+            }
+            // What was copied may speak of another one, whose stores are not there.
+            remove_all(&whole.path)?;
+        }
+    }
+
+    fn gather_line(&self, published: u32, others: &[Minute]) -> Result<Whole, JobError> {
+        let afar = &self.afar;
         let sources = afar.sources()?;
         let complete = self.complete(published, &sources)?;
         let newest = *complete.last().ok_or_else(|| JobError::Refused(NOTHING_YET.to_owned()))?;

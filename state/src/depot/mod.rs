@@ -39,6 +39,7 @@ mod tests;
 mod upload;
 mod workers;
 
+pub use decisions::Decided;
 pub use error::DepotError;
 pub use keep::Removed;
 pub use moved::{Became, Moved};

@@ -324,7 +324,7 @@ fn a_decision_is_made_once() {
     assert!(!bench.depot.decide(1, b"two".to_vec()).unwrap());
     // Whoever did not hear the answer finds that it is made.
     assert!(bench.depot.decide(1, b"one".to_vec()).unwrap());
-    assert_eq!(bench.depot.decision(1).unwrap().as_deref(), Some(&b"one"[..]));
+    assert_eq!(bench.depot.decision(1).unwrap().unwrap().text, b"one");
     assert_eq!(bench.depot.decision(2).unwrap(), None);
     bench.told.pass(HOUR * 1_000);
     bench.depot.keep(|_, _| false, HOUR).unwrap();
