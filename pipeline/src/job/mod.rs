@@ -170,7 +170,7 @@ impl Job {
                 (&commands_store, StageId::Commands, COMMANDS_WRITES),
                 (&collect_store, StageId::Collect, COLLECT_WRITES),
             ];
-            share::begin_new_worker(depot, &dir, &*log, &stores)?;
+            share::begin_new_worker(depot, &dir, &registry, &*log, &stores)?;
         }
         let (switches, attached) = (options.switches.clone(), options.switches.attach(registry.clone()));
         let switch = |name| switches.get(name).clone();

@@ -3,6 +3,7 @@
 use super::Job;
 use crate::data_dir::DataDir;
 use crate::error::JobError;
+use crate::generations::Registry;
 use crate::group::{Crew, Membership, Takeover};
 use crate::log::LiveLog;
 use crate::source::begin_at_end;
@@ -93,6 +94,7 @@ impl Job {
 pub(super) fn begin_new_worker(
     depot: &Depot,
     dir: &DataDir,
+    registry: &Registry,
     log: &dyn LiveLog,
     sources: &[(&Store, StageId, &'static [Topic])],
 ) -> Result<(), JobError> {
@@ -101,7 +103,8 @@ pub(super) fn begin_new_worker(
             return Ok(());
         }
     }
-    match depot.is_new_worker(dir.worker().unwrap_or_default()) {
+    let readers = registry.runs(registry.published(), StageId::AntiBrush);
+    match depot.is_new_worker(dir.worker().unwrap_or_default(), readers) {
         Ok(true) => sources.iter().try_for_each(|(store, stage, writes)| {
             let task = dir.source(*stage).in_generation(1);
             begin_at_end(store, log, TaskMeta::new(task, writes, dir.partitions() as usize, 0))

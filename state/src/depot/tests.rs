@@ -344,14 +344,14 @@ fn a_worker_is_new_once_and_not_where_anything_of_it_was_seen() {
     };
     let collect = |partition| Producer { stage: StageId::Collect, partition, generation: 1 };
     let reader = Producer { stage: StageId::AntiBrush, partition: 0, generation: 1 };
-    assert!(!bench.depot.is_new_worker(2).unwrap(), "nothing is known of the group");
+    assert!(!bench.depot.is_new_worker(2, 1).unwrap(), "nothing is known of the group");
     put(&mut bench, reader, &[collect(1), collect(6)]);
-    assert!(bench.depot.is_new_worker(3).unwrap());
-    assert!(!bench.depot.is_new_worker(3).unwrap());
-    assert!(bench.depot.is_new_worker(4).unwrap());
+    assert!(bench.depot.is_new_worker(3, 1).unwrap());
+    assert!(!bench.depot.is_new_worker(3, 1).unwrap());
+    assert!(bench.depot.is_new_worker(4, 1).unwrap());
     put(&mut bench, collect(5), &[]);
-    assert!(!bench.depot.is_new_worker(5).unwrap(), "it was there before that was remembered");
-    assert!(!bench.depot.is_new_worker(6).unwrap(), "what it has taken in was seen");
+    assert!(!bench.depot.is_new_worker(5, 1).unwrap(), "it was there before that was remembered");
+    assert!(!bench.depot.is_new_worker(6, 1).unwrap(), "what it has taken in was seen");
     *lock(&bench.told.fails) = Some("workers/");
-    assert!(bench.depot.is_new_worker(7).unwrap_err().is_away());
+    assert!(bench.depot.is_new_worker(7, 1).unwrap_err().is_away());
 }
