@@ -177,9 +177,13 @@ impl Group {
         self.workers[0].data_dir()
     }
 
-    pub(super) fn results(&mut self) -> (Input, Taps) {
+    fn results(&mut self) -> (Input, Taps) {
         self.stop();
-        (Input::of(&self.traffic.lines, &self.traffic.accounts), Taps::read(self.data_dir()))
+        (self.input(), Taps::read(self.data_dir()))
+    }
+
+    pub(super) fn input(&self) -> Input {
+        Input::of(&self.traffic.lines, &self.traffic.accounts)
     }
 }
 
