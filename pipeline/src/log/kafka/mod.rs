@@ -256,7 +256,8 @@ impl Log for KafkaLog {
 
     fn heads(&self, topic: TopicId, partition: u32, offset: u64) -> Result<Vec<FrameHead>, LogError> {
         let open = self.topic(topic)?;
-        let (start, end) = self.bounds(&open, partition)?;
+        // A followed partition may be received a little later than others have appended to it.
+        let (start, end) = self.fetcher.offsets(&open.name, partition)?;
         let read = |from, to| self.fetcher.heads(&open.name, partition, (from, to));
         self.heads.read(&open.name, partition, (offset.max(start), end), read)
     }
