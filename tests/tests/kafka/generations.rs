@@ -1,7 +1,7 @@
 //! Generations of a group: any worker begins, publishes and drops them, and all of them follow, also those that die meanwhile.
 
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use weir_tests::{
@@ -10,7 +10,7 @@ use weir_tests::{
 };
 
 use super::group::Group;
-use super::{Kafka, assert_audited};
+use super::{Kafka, assert_audited, wait_at_most};
 
 const WORKERS: usize = 3;
 /// Minutes are those of the clock on the wall, and a generation takes over two of them ahead.
@@ -80,12 +80,8 @@ fn alone(group: &Group) -> Taps {
 }
 
 #[track_caller]
-fn wait_long(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < MINUTES, "waited {MINUTES:?} for {what}");
-        std::thread::sleep(Duration::from_millis(500));
-    }
+fn wait_long(what: &str, is_so: impl FnMut() -> bool) {
+    wait_at_most(MINUTES, what, is_so);
 }
 
 /// Ends a worker with `kill -9`, and starts it again before others get its partitions.

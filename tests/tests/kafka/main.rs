@@ -213,10 +213,15 @@ fn billed(dir: &Path) -> usize {
 }
 
 #[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+fn wait_until(what: &str, is_so: impl FnMut() -> bool) {
+    wait_at_most(PATIENCE, what, is_so);
+}
+
+#[track_caller]
+fn wait_at_most(patience: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        assert!(begun.elapsed() < patience, "waited {patience:?} for {what}");
         std::thread::sleep(Duration::from_millis(200));
     }
 }
