@@ -10,6 +10,7 @@ mod defaults;
 pub mod duration;
 mod errors;
 mod files;
+mod fluvio;
 mod group;
 mod ingest;
 mod load;

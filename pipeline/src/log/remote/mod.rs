@@ -18,7 +18,7 @@ pub(crate) use deliveries::Deliveries;
 pub use live::RemoteLog;
 pub use reader::{RemoteTopics, TopicReader};
 pub(crate) use stamp::{Gather, STAMP_LEN, Stamp};
-pub(crate) use tail::Tail;
+pub use tail::Tail;
 
 use super::{Fetched, FrameHead, LogError, LoggedBatch, NewBatch};
 use crate::group::{Coordinator, Hands, Membership, Peer};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The end of one partition.
-pub(crate) struct Tail {
+pub struct Tail {
     ring: Mutex<VecDeque<Arc<LoggedBatch>>>,
     bytes: AtomicU64,
     /// The offset below which all was received.
