@@ -3,11 +3,12 @@
 use super::admin::{Admin, Leaders};
 use super::options::FluvioOptions;
 use crate::log::LogError;
-use crate::log::remote::NEWS;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(100);
+/// How long a controller that was started may take to know all of its topics again.
+const NEWS: Duration = Duration::from_secs(20);
 
 /// The leaders that are known.
 pub(super) struct Known {

@@ -1,7 +1,6 @@
 //! Receiving: a thread for each SPU asks it for what is new in the partitions that it leads. Whoever appends says how far; what
 //! others append is found when all are asked again.
 
-use super::admin::PATIENCE;
 use super::answer::{self, Place};
 use super::calls::tell;
 use super::fetch::{FETCH_BYTES, Fetcher, MOST_BYTES};
@@ -24,6 +23,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 const AT_ONCE: usize = 16;
 
 type Key = (String, u32);
+type Due = (Key, Arc<Followed>);
 
 /// A partition that is followed.
 struct Followed {
@@ -127,18 +127,19 @@ impl Shared {
         Ok(())
     }
 
-    /// The partitions that an SPU leads; those that it does not lead any more find their thread.
-    fn led_by(self: &Arc<Self>, address: &str) -> Result<Vec<(Key, Arc<Followed>)>, LogError> {
+    /// The partitions that an SPU leads. Those that it does not lead any more find their thread, or their leader.
+    fn led_by(self: &Arc<Self>, address: &str) -> Result<Vec<Due>, LogError> {
         let all = self.followed.read().unwrap_or_else(PoisonError::into_inner);
-        let (mut own, mut others) = (Vec::new(), Vec::new());
+        let (mut own, mut others, mut lost) = (Vec::new(), Vec::new(), Vec::new());
         for (key, followed) in &*all {
             match self.fetcher.leaders.known(&key.0, key.1) {
                 Some(leader) if leader == address => own.push((key.clone(), followed.clone())),
                 Some(leader) => others.push(leader),
-                None => {}
+                None => lost.push((key.clone(), followed.clone())),
             }
         }
         drop(all);
+        self.find(&lost)?;
         others.into_iter().try_for_each(|leader| self.attend(&leader))?;
         Ok(own)
     }
@@ -196,7 +197,7 @@ impl Shared {
     }
 
     /// Whether anything came; or what is wrong for the moment.
-    fn ask(&self, address: &str, due: &[(Key, Arc<Followed>)]) -> Result<Result<bool, String>, LogError> {
+    fn ask(&self, address: &str, due: &[Due]) -> Result<Result<bool, String>, LogError> {
         let bytes = due.iter().map(|(_, f)| f.bytes.load(Ordering::Relaxed)).max().unwrap_or(FETCH_BYTES);
         let wanted = due.iter().map(|((topic, partition), f)| (&topic[..], *partition, f.tail.end()));
         let request = answer::request(wanted, bytes, self.fetcher.isolation());
@@ -227,22 +228,21 @@ impl Shared {
     }
 
     /// Asks the controller who leads partitions now. While it is away, too, the last ones are asked again.
-    fn look_again(&self, due: &[(Key, Arc<Followed>)]) -> Result<(), LogError> {
-        if self.fetcher.leaders.refresh().is_err() {
-            return Ok(());
+    fn look_again(&self, due: &[Due]) -> Result<(), LogError> {
+        match self.fetcher.leaders.refresh() {
+            Ok(()) => self.find(due),
+            Err(_) => Ok(()),
         }
-        let begun = Instant::now();
-        for ((topic, partition), _) in due {
-            loop {
-                let followed = self.followed.read().unwrap_or_else(PoisonError::into_inner);
-                let is_left = !followed.contains_key(&(topic.clone(), *partition));
-                drop(followed);
-                match self.fetcher.leaders.of(topic, *partition) {
-                    Err(error) if error.is_away() && begun.elapsed() < PATIENCE => {}
-                    Err(error) if !is_left && !error.is_away() => return Err(error),
-                    _ => break,
+    }
+
+    /// Sees to it that partitions that are still followed have a leader, unless the controller is away.
+    fn find(&self, due: &[Due]) -> Result<(), LogError> {
+        for (key, _) in due {
+            if let Err(error) = self.fetcher.leaders.of(&key.0, key.1) {
+                let all = self.followed.read().unwrap_or_else(PoisonError::into_inner);
+                if !error.is_away() && all.contains_key(key) {
+                    return Err(error);
                 }
-                std::thread::sleep(AGAIN);
             }
         }
         Ok(())

@@ -167,6 +167,14 @@ impl<C: Cluster> Log for RemoteLog<C> {
         let open = self.topic(topic)?;
         if self.cluster.trim(&open.name, below)? {
             (0..).zip(below).for_each(|(partition, below)| open.set_start(partition, *below));
+            return Ok(());
+        }
+        // What goes in its own time is looked for.
+        let tails = open.tails.read().unwrap_or_else(PoisonError::into_inner);
+        let followed: Vec<u32> = tails.keys().copied().collect();
+        drop(tails);
+        for partition in followed {
+            open.set_start(partition, self.cluster.offsets(&open.name, partition)?.0);
         }
         Ok(())
     }
