@@ -59,6 +59,9 @@ impl Place<'_> {
     ) -> Result<Read, LogError> {
         let mut bytes = Vec::new();
         for batch in &set.batches {
+            if next >= to {
+                break;
+            }
             if !batch.validate_decoding() {
                 counter!(CUT).increment(1);
                 return Ok(Read { next, cut: true });
@@ -170,6 +173,8 @@ mod tests {
         let mut set = set(&[10, 20, 30]);
         assert_eq!(read(&set, (5, 100)).unwrap(), (Read { next: 60, cut: false }, vec![(5, 55)]));
         assert_eq!(read(&set, (5, 33)).unwrap(), (Read { next: 33, cut: false }, vec![(5, 28)]));
+        // What is not wanted is not looked at.
+        assert_eq!(read(&set, (5, 8)).unwrap(), (Read { next: 8, cut: false }, vec![(5, 3)]));
         let last = &mut set.batches[2].mut_records().0;
         *last = Bytes::copy_from_slice(&last[..last.len() - 1]);
         assert_eq!(read(&set, (5, 100)).unwrap(), (Read { next: 30, cut: true }, vec![(5, 25)]));
