@@ -3,6 +3,7 @@
 //! partitions on `FLUVIO_SPUS` of its SPUs, or one. Where they are not named, the test says that it is skipped.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod fluvio;
 mod suite;
 
 use std::path::PathBuf;
@@ -73,23 +74,14 @@ fn the_log_of_kafka_keeps_every_promise() {
 
 #[test]
 fn the_log_of_fluvio_keeps_every_promise() {
-    let Ok(address) = std::env::var("FLUVIO_ADDR") else {
-        eprintln!("skipped: the_log_of_fluvio_keeps_every_promise, since FLUVIO_ADDR names no cluster");
-        return;
-    };
-    let replication = std::env::var("FLUVIO_SPUS").map_or(1, |spus| spus.parse().unwrap());
-    let run = std::process::id();
+    let Some(options) = fluvio::options("the_log_of_fluvio_keeps_every_promise") else { return };
     for (at, (promise, check)) in PROMISES.iter().enumerate() {
         if *promise == TRIMS {
             eprintln!("skipped: {promise}, since Fluvio lets go of records by their age alone");
             continue;
         }
         eprintln!("{promise}");
-        check(&Fluvio(FluvioOptions {
-            address: address.clone(),
-            prefix: format!("conformance-{run}-{at}"),
-            replication,
-            ..FluvioOptions::default()
-        }));
+        let prefix = format!("{}-{at}", options.prefix);
+        check(&Fluvio(FluvioOptions { prefix, ..options.clone() }));
     }
 }

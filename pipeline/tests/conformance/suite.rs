@@ -43,7 +43,8 @@ pub const PROMISES: &[Promise] = &[
     ("topics of generations are apart, and go alone", generations),
 ];
 
-fn producer(partition: u16) -> Producer {
+/// A task that appends.
+pub fn producer(partition: u16) -> Producer {
     Producer { stage: StageId::AntiBrush, partition, generation: 1 }
 }
 

@@ -20,7 +20,8 @@ pub struct FluvioOptions {
     #[serde(deserialize_with = "config::duration_within::<_, 3_600_000, 315_360_000_000>")]
     #[serde(serialize_with = "as_text")]
     pub retention: Duration,
-    /// How long the cluster has for an answer, 1s to 1m (default 10s).
+    /// How long the cluster has for an answer, 1s to 1m (default 30s: more than twice the ten seconds after which a
+    /// follower of a partition that has missed something looks for it by itself).
     #[serde(deserialize_with = "config::duration_within::<_, 1_000, 60_000>", serialize_with = "as_text")]
     pub timeout: Duration,
 }
@@ -32,7 +33,7 @@ impl Default for FluvioOptions {
             prefix: "weir".to_owned(),
             replication: 2,
             retention: Duration::from_secs(3650 * DAY),
-            timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(30),
         }
     }
 }
