@@ -1,8 +1,8 @@
 //! The data directory of a job.
 //!
 //! ```text
-//! weir.json                 {"format": 3, "crc32c": …, "settings": {"partitions": n}}; with "kafka" if the topics are there and
-//!                           the id of its "cluster" once a job was open with them, and in a group with the number of the
+//! weir.json                 {"format": 3, "crc32c": …, "settings": {"partitions": n}}; with "kafka" or "fluvio" if the topics are
+//!                           there and the id of their "cluster", if it has one, once a job was open with them, and in a group with the number of the
 //!                           "worker", or of all "workers" where their states are gathered
 //! lock                      held by the process that runs the job
 //! mask.key                  see `mask`
@@ -28,7 +28,7 @@
 use crate::error::JobError;
 use crate::flow::FLOW;
 use crate::generations::Cut;
-use crate::log::{KafkaOptions, LogPlace};
+use crate::log::{ClusterOptions, FluvioOptions, KafkaOptions, LogPlace};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -51,7 +51,9 @@ struct Settings {
     /// Where the topics are, unless in `log/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kafka: Option<KafkaOptions>,
-    /// The id of the cluster of Kafka that they are in, once a job has opened there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fluvio: Option<FluvioOptions>,
+    /// The id of the cluster that they are in, if it has one, once a job has opened there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cluster: Option<String>,
     /// Which worker of a group it is of, if of one.
@@ -60,6 +62,18 @@ struct Settings {
     /// The workers of the group whose state was gathered here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     workers: Vec<u16>,
+}
+
+impl Settings {
+    fn new(partitions: u32, topics: Option<&ClusterOptions>, worker: Option<u16>) -> Self {
+        let (mut kafka, mut fluvio) = (None, None);
+        match topics {
+            Some(ClusterOptions::Kafka(options)) => kafka = Some(options.clone()),
+            Some(ClusterOptions::Fluvio(options)) => fluvio = Some(options.clone()),
+            None => {}
+        }
+        Settings { partitions, kafka, fluvio, cluster: None, worker, workers: Vec::new() }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -97,17 +111,18 @@ impl DataDir {
             }
             Err(e) => return Err(JobError::io("read", &path)(e)),
         };
-        let Settings { partitions, kafka, cluster, worker, workers } =
+        let Settings { partitions, kafka, fluvio, cluster, worker, workers } =
             parse_settings(&text).map_err(|problem| other(&path, problem))?;
-        let topics = kafka.map_or_else(|| LogPlace::Files(root.join("log")), LogPlace::kafka);
+        let topics = kafka.map(ClusterOptions::Kafka).or(fluvio.map(ClusterOptions::Fluvio));
+        let topics = topics.map_or_else(|| LogPlace::Files(root.join("log")), LogPlace::cluster);
         Ok(DataDir { root: root.to_owned(), partitions, topics, cluster, worker, workers })
     }
 
-    /// Opens or creates the directory for running a job in it, with its topics in Kafka or in the directory.
+    /// Opens or creates the directory for running a job in it, with its topics in a cluster or in the directory.
     pub fn lock(
         root: &Path,
         partitions: u32,
-        kafka: Option<&KafkaOptions>,
+        topics: Option<&ClusterOptions>,
         worker: Option<u16>,
     ) -> Result<(Self, DataDirLock), JobError> {
         fs::create_dir_all(root).map_err(JobError::io("create", root))?;
@@ -122,9 +137,7 @@ impl DataDir {
         }
         let settings = root.join("weir.json");
         if !settings.exists() {
-            let (kafka, cluster) = (kafka.cloned(), None);
-            let own = Settings { partitions, kafka, cluster, worker, workers: Vec::new() };
-            write_settings(&settings, own)?;
+            write_settings(&settings, Settings::new(partitions, topics, worker))?;
         }
         let mut dir = Self::open(root)?;
         if dir.partitions != partitions {
@@ -147,33 +160,36 @@ impl DataDir {
             );
             return Err(other(root, problem));
         }
-        dir.go_on_with(kafka)?;
+        dir.go_on_with(topics)?;
         crate::mask::ensure(root)?;
         Ok((dir, DataDirLock(file)))
     }
 
-    /// Takes over other brokers of the same topics, but no other topics. They are [written down](Self::save)
+    /// Takes over other addresses of the same topics, but no other topics. They are [written down](Self::save)
     /// once it is known that they are of the same cluster.
-    fn go_on_with(&mut self, kafka: Option<&KafkaOptions>) -> Result<(), JobError> {
-        let known = self.topics.kafka_options();
-        if known == kafka {
+    fn go_on_with(&mut self, topics: Option<&ClusterOptions>) -> Result<(), JobError> {
+        let known = self.topics.cluster_options();
+        if known == topics {
             return Ok(());
         }
-        let named = |kafka: Option<&KafkaOptions>| match kafka {
+        let named = |topics: Option<&ClusterOptions>| match topics {
             None => "the directory itself (`log.kind` \"embedded\")".to_owned(),
-            Some(kafka) => format!("Kafka (`log.kind` \"kafka\", `log.kafka.prefix` {:?})", kafka.prefix),
+            Some(cluster) => {
+                let (name, kind) = (cluster.name(), cluster.name().to_lowercase());
+                format!("{name} (`log.kind` \"{kind}\", `log.{kind}.prefix` {:?})", cluster.prefix())
+            }
         };
-        if known.map(|k| &k.prefix) != kafka.map(|k| &k.prefix) {
+        if known.map(|c| (c.name(), c.prefix())) != topics.map(|c| (c.name(), c.prefix())) {
             let problem = format!(
                 "was made with its topics in {} and cannot go on with others, in {}: name those again, or start a new data \
                  directory",
                 named(known),
-                named(kafka)
+                named(topics)
             );
             return Err(other(&self.root, problem));
         }
-        if let Some(kafka) = kafka {
-            self.topics = LogPlace::kafka(kafka.clone());
+        if let Some(cluster) = topics {
+            self.topics = LogPlace::cluster(cluster.clone());
         }
         Ok(())
     }
@@ -185,15 +201,16 @@ impl DataDir {
 
     /// Writes down where the topics are, if that is not what stands there.
     pub fn save(&self) -> Result<(), JobError> {
-        let (path, own) = (self.root.join("weir.json"), self.settings(self.topics.kafka_options().cloned()));
+        let (path, own) = (self.root.join("weir.json"), self.settings());
         let text = fs::read(&path).map_err(JobError::io("read", &path))?;
         let written = parse_settings(&text).map_err(|problem| other(&path, problem))?;
         if written != own { write_settings(&path, own) } else { Ok(()) }
     }
 
-    fn settings(&self, kafka: Option<KafkaOptions>) -> Settings {
-        let Self { partitions, ref cluster, worker, ref workers, .. } = *self;
-        Settings { partitions, kafka, cluster: cluster.clone(), worker, workers: workers.clone() }
+    fn settings(&self) -> Settings {
+        let Self { ref topics, ref cluster, ref workers, .. } = *self;
+        let settings = Settings::new(self.partitions, topics.cluster_options(), self.worker);
+        Settings { cluster: cluster.clone(), workers: workers.clone(), ..settings }
     }
 
     /// Makes a directory in `group/` that is read as that of a whole group: with the generations and rules that this worker
@@ -207,7 +224,7 @@ impl DataDir {
         let checkpoints = root.join("checkpoints");
         std::os::unix::fs::symlink("../checkpoints", &checkpoints)
             .map_err(JobError::io("link", &checkpoints))?;
-        write_settings(&root.join("weir.json"), whole.settings(self.topics.kafka_options().cloned()))?;
+        write_settings(&root.join("weir.json"), whole.settings())?;
         Ok(whole)
     }
 
@@ -243,7 +260,7 @@ impl DataDir {
         self.partitions
     }
 
-    /// The id of the cluster of Kafka that the topics are in, if that is known.
+    /// The id of the cluster that the topics are in, if that is known.
     pub fn cluster(&self) -> Option<&str> {
         self.cluster.as_deref()
     }

@@ -35,15 +35,17 @@ fn the_cluster_is_written_down_with_the_brokers_and_a_directory_without_one_take
     fs::write(root.join("weir.json"), text).unwrap();
     assert_eq!(DataDir::open(root).unwrap().cluster(), None);
 
-    let named = |brokers: &str| KafkaOptions { brokers: brokers.to_owned(), ..KafkaOptions::default() };
-    let lock = |kafka: &KafkaOptions| DataDir::lock(root, 3, Some(kafka), Some(1)).unwrap();
-    let brokers = || DataDir::open(root).unwrap().topics().kafka_options().unwrap().brokers.clone();
+    let named = |brokers: &str| {
+        ClusterOptions::Kafka(KafkaOptions { brokers: brokers.to_owned(), ..KafkaOptions::default() })
+    };
+    let lock = |kafka: &ClusterOptions| DataDir::lock(root, 3, Some(kafka), Some(1)).unwrap();
+    let known = || DataDir::open(root).unwrap().topics().cluster_options().cloned();
     let (mut dir, held) = lock(&named("b:9092"));
-    assert_eq!(dir.topics().kafka_options(), Some(&named("b:9092")));
-    assert_eq!(brokers(), "a:9092", "those of an unknown cluster may be refused yet");
+    assert_eq!(dir.topics().cluster_options(), Some(&named("b:9092")));
+    assert_eq!(known(), Some(named("a:9092")), "those of an unknown cluster may be refused yet");
     dir.set_cluster(Some("X1".to_owned()));
     dir.save().unwrap();
-    assert_eq!(brokers(), "b:9092");
+    assert_eq!(known(), Some(named("b:9092")));
     drop((dir, held));
 
     let (dir, _held) = lock(&named("b:9092"));

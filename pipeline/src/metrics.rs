@@ -70,6 +70,16 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         Unit::Count,
         "The input offset below which everything is processed and acknowledged downstream."
     );
+    describe_counter!(
+        crate::log::FLUVIO_CUT,
+        Unit::Count,
+        "Answers of Fluvio that were cut off within a batch, the rest of which was asked for again."
+    );
+    describe_counter!(
+        crate::log::FLUVIO_RESENT,
+        Unit::Count,
+        "Batches that were sent to Fluvio again, since it had not acknowledged them."
+    );
     describe_counter!(UPLOADED, Unit::Count, "Checkpoints brought to object storage, by outcome.");
     describe_counter!(UPLOADED_BYTES, Unit::Bytes, "Bytes brought there: files that were not there yet.");
     describe_counter!(FETCHED_BYTES, Unit::Bytes, "Bytes of checkpoints brought back from there.");

@@ -8,7 +8,7 @@ use crate::data_dir::DataDir;
 use crate::error::JobError;
 use crate::group::Membership;
 use crate::job::{Job, JobOptions};
-use crate::log::{Codec, LogChoice, LogOptions};
+use crate::log::{ClusterOptions, Codec, LogChoice, LogOptions};
 use crate::rule_set::RuleSet;
 use crate::source::FileSpec;
 use crate::summary::Books;
@@ -181,7 +181,8 @@ pub(super) fn refused(error: JobError) -> Failure {
 
 fn log_of(log: &config::Log) -> LogChoice {
     match log.kind {
-        LogKind::Kafka => LogChoice::Kafka(log.kafka.clone()),
+        LogKind::Kafka => LogChoice::In(ClusterOptions::Kafka(log.kafka.clone())),
+        LogKind::Fluvio => LogChoice::In(ClusterOptions::Fluvio(log.fluvio.clone())),
         LogKind::Embedded => LogChoice::Embedded(LogOptions {
             codec: if log.compression == Compression::None { Codec::None } else { Codec::Lz4 },
             plain_when_behind: log.compression == Compression::Auto,

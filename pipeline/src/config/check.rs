@@ -43,6 +43,7 @@ impl Checker<'_> {
         self.credentials();
         self.optional();
         self.group();
+        self.fluvio();
         self.sources(if on_disk { files::real } else { files::tidy });
     }
 

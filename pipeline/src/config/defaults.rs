@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{
-    Accounts, AntiBrush, AntiFraud, Checkpoints, ClockKind, Compression, Config, Deliver, KafkaOptions,
-    Ledger, Listen, Log, LogKind, State, Time,
+    Accounts, AntiBrush, AntiFraud, Checkpoints, ClockKind, Compression, Config, Deliver, FluvioOptions,
+    KafkaOptions, Ledger, Listen, Log, LogKind, State, Time,
 };
 
 const MINUTE: u64 = 60;
@@ -109,6 +109,7 @@ impl Default for Log {
             segment_mb: 128,
             sync_interval: Duration::from_millis(5),
             kafka: KafkaOptions::default(),
+            fluvio: FluvioOptions::default(),
         }
     }
 }

@@ -10,6 +10,7 @@ mod defaults;
 pub mod duration;
 mod errors;
 mod files;
+mod fluvio;
 mod group;
 mod ingest;
 mod load;
@@ -221,6 +222,8 @@ pub struct Log {
     pub sync_interval: Duration,
     /// Where the topics are in Kafka, with the kind `kafka`.
     pub kafka: KafkaOptions,
+    /// Where they are in Fluvio, with the kind `fluvio`.
+    pub fluvio: FluvioOptions,
 }
 
 /// `[deliver]`: the account system that the published outcomes are posted to.
@@ -270,10 +273,11 @@ impl std::fmt::Debug for Ledger {
     }
 }
 
-pub use crate::log::KafkaOptions;
+pub use crate::log::{FluvioOptions, KafkaOptions};
 pub use credentials::Credentials;
 pub use group::Group;
 pub use ingest::Ingest;
 pub use optional::{Enrichment, Mirror};
 pub use security::{Auth, Port, Tls};
+pub(crate) use values::duration_within;
 pub use values::{ClockKind, Compression, LogKind, Network};

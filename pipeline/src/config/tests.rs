@@ -75,7 +75,7 @@ fn the_example_has_every_key() {
             sections.extend([below, item].into_iter().filter(|section| !known(section).is_empty()));
         }
     }
-    assert_eq!(seen, 96);
+    assert_eq!(seen, 102);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn wrong_values() {
          weir.toml:13: `anti_brush.datacenter_networks` is 'n'; it must be a list in [ ].\n\
          weir.toml:14: `anti_brush.max_per_ip_ad_minute` is 1.5; it must be a whole number from 1 to 65000.\n\
          weir.toml:16: `anti_fraud.max_user_ads_10s` is a section; it must be a whole number from 1 to 65000.\n\
-         weir.toml:18: `log.kind` is 'rabbit'; it must be \"embedded\" or \"kafka\".\n\
+         weir.toml:18: `log.kind` is 'rabbit'; it must be \"embedded\", \"kafka\" or \"fluvio\".\n\
          weir.toml:19: `log.compression` is 7; it must be \"auto\", \"lz4\" or \"none\".\n\
          weir.toml:20: `log.sync_interval` is '2s'; it must be a duration from \"0ms\" to \"1s\", in ms, s, m, h or d.\n\
          weir.toml:21: `log.segment_mb` is 99999999999999999999; it must be a whole number from 1 to 4096.\n\
@@ -160,7 +160,7 @@ fn wrong_items_of_lists() {
         refused(text),
         "weir.toml:2: `source[0]` is 'a'; it must be a section, written [[source]].\n\
          weir.toml:7: `anti_brush.datacenter_networks[1]` is 1; it must be a path in quotes.\n\
-         weir.toml:10: `log.kind` is '''...; it must be \"embedded\" or \"kafka\"."
+         weir.toml:10: `log.kind` is '''...; it must be \"embedded\", \"kafka\" or \"fluvio\"."
     );
 }
 

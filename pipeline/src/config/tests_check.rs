@@ -70,6 +70,25 @@ fn what_contradicts_a_group() {
 }
 
 #[test]
+fn what_fluvio_cannot_do() {
+    let log = "[log]\nkind = 'fluvio'\n[log.fluvio]\n";
+    assert_eq!(
+        refused(&format!("{log}prefix = 'Weir.eu'\nreplication = 0\nretention = '3d'\n")),
+        "weir.toml:4: `log.fluvio.prefix` is \"Weir.eu\"; Fluvio wants small letters, digits and hyphens between them, and there \
+         is room for 40.\n\
+         weir.toml:5: `log.fluvio.replication` is 0; set it to the number of SPUs that are to have each record.\n\
+         weir.toml:6: `log.fluvio.retention` (3d) is shorter than the replay horizon `checkpoints.every_hour_for` (3d) and a \
+         day, so records that are still needed would be deleted; set it to 4d or more."
+    );
+    for prefix in ["", "-weir", "a-prefix-that-is-longer-than-there-is-room"] {
+        assert!(refused(&format!("{log}prefix = '{prefix}'")).contains("`log.fluvio.prefix` is"), "{prefix}");
+    }
+    for good in [format!("{log}prefix = 'weir-2'\nretention = '4d'"), "log.fluvio.prefix = '?'".to_owned()] {
+        assert!(Config::parse("weir.toml", &good).is_ok(), "{good}");
+    }
+}
+
+#[test]
 fn other_contradictions() {
     assert_eq!(
         refused("[time]\nallowed_lateness = '59s'\n[checkpoints]\nevery_minute_for = '73h'"),

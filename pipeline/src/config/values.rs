@@ -12,12 +12,14 @@ use super::duration::{self, LONGEST_MS};
 
 /// Which log carries the clicks between the stages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase", expecting = "\"embedded\" or \"kafka\"")]
+#[serde(rename_all = "lowercase", expecting = "\"embedded\", \"kafka\" or \"fluvio\"")]
 pub enum LogKind {
     /// The log built into Weir, under `data_dir`.
     Embedded,
     /// Topics of Apache Kafka.
     Kafka,
+    /// Topics of Fluvio.
+    Fluvio,
 }
 
 /// Whose minutes make the ticks.
@@ -79,7 +81,7 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D
 }
 
 /// A duration from `LO` to `HI` milliseconds.
-pub(super) fn duration_within<'de, D, const LO: u64, const HI: u64>(from: D) -> Result<Duration, D::Error>
+pub(crate) fn duration_within<'de, D, const LO: u64, const HI: u64>(from: D) -> Result<Duration, D::Error>
 where
     D: Deserializer<'de>,
 {

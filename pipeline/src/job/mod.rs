@@ -98,7 +98,7 @@ impl JobOptions {
             event_time: true,
             accounts: None,
             rules: RuleSet::load(&dir.rules(), published, &Rules::default())?,
-            log: dir.topics().kafka_options().cloned().map_or_else(LogChoice::default, LogChoice::Kafka),
+            log: dir.topics().cluster_options().cloned().map_or_else(LogChoice::default, LogChoice::In),
             retention: Retention { every_minute_for: u32::MAX, every_hour_for: u32::MAX },
             after_outage: true,
             maintenance: true,
@@ -146,7 +146,7 @@ impl Job {
         }
         let worker = options.group.as_ref().map(|group| group.worker);
         let (mut dir, lock) =
-            DataDir::lock(&options.data_dir, options.partitions, options.log.kafka(), worker)?;
+            DataDir::lock(&options.data_dir, options.partitions, options.log.cluster(), worker)?;
         let registry = Registry::open(&dir)?;
         let registry = Arc::new(match options.depot.clone().filter(|_| worker.is_some()) {
             Some(depot) => registry.share(depot)?,

@@ -4,16 +4,25 @@
 //! watermark. Whoever appends gets a ticket and asks later whether it is durable.
 
 mod beside;
+mod choice;
 mod direct;
 mod embedded;
+mod error;
+mod fluvio;
 pub(crate) mod frame;
 mod journal;
 mod kafka;
 mod place;
+mod remote;
 mod segment;
 
 pub use beside::BesideLog;
+pub use choice::{ClusterOptions, Follow, LogChoice};
 pub use embedded::{EmbeddedLog, LogOptions};
+pub use error::LogError;
+pub(crate) use error::is_full;
+pub(crate) use fluvio::{CUT as FLUVIO_CUT, RESENT as FLUVIO_RESENT};
+pub use fluvio::{FluvioLog, FluvioOptions};
 pub use frame::{Codec, FrameHead};
 pub(crate) use journal::Journal;
 pub use kafka::{KafkaLog, KafkaOptions};
@@ -23,7 +32,7 @@ pub use segment::frame_at;
 use crate::group::{Coordinator, Hands, Membership, Peer};
 use std::path::PathBuf;
 use std::sync::Arc;
-use weir_proto::{Buffer, Producer, Provenance, TaskId, Topic, TopicId};
+use weir_proto::{Buffer, Producer, Provenance, TaskId, TopicId};
 
 /// A batch to append to one partition.
 pub struct NewBatch {
@@ -177,231 +186,5 @@ pub trait LiveLog: Log {
     /// Says from where on partitions are still to be read, for tools of the log's own that show how far readers are.
     fn tell(&self, _positions: &[(TopicId, u32, u64)]) -> Result<(), LogError> {
         Ok(())
-    }
-}
-
-/// Which partitions a process reads as they grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Follow {
-    /// All of them.
-    All,
-    /// Those that it is told to [follow](LiveLog::follow).
-    AsTold,
-}
-
-/// Which log a job has, and how.
-#[derive(Clone, Debug)]
-pub enum LogChoice {
-    /// That in its data directory.
-    Embedded(LogOptions),
-    /// Kafka's.
-    Kafka(KafkaOptions),
-}
-
-impl LogChoice {
-    /// Which Kafka, if it is that.
-    pub fn kafka(&self) -> Option<&KafkaOptions> {
-        match self {
-            LogChoice::Embedded(_) => None,
-            LogChoice::Kafka(options) => Some(options),
-        }
-    }
-
-    /// Opens it with the topics of the first generation; `dir` is where the embedded one is. If a job has `begun` with
-    /// them, those that are not in Kafka were lost: none is made anew. Nor is anything touched in another `cluster` than
-    /// the one that they are known to be in.
-    pub fn open(
-        &self,
-        dir: &std::path::Path,
-        partitions: u32,
-        begun: bool,
-        cluster: Option<&str>,
-        follow: Follow,
-    ) -> Result<Arc<dyn LiveLog>, LogError> {
-        let first = || Topic::ALL.into_iter().map(|topic| topic.of(1));
-        let log: Arc<dyn LiveLog> = match self {
-            LogChoice::Embedded(options) => Arc::new(EmbeddedLog::empty(dir, partitions, *options)),
-            LogChoice::Kafka(options) => {
-                let log = KafkaLog::open(options.clone(), partitions, follow)?;
-                log.must_be_in(cluster)?;
-                if begun {
-                    first().try_for_each(|topic| log.must_have(topic))?;
-                }
-                Arc::new(log)
-            }
-        };
-        first().try_for_each(|topic| log.add(topic))?;
-        Ok(log)
-    }
-}
-
-impl Default for LogChoice {
-    fn default() -> Self {
-        LogChoice::Embedded(LogOptions::default())
-    }
-}
-
-/// The log cannot do what is asked.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum LogError {
-    /// A file operation failed.
-    #[error("cannot {what} {path}: {source}{}", disk_full(source))]
-    Io {
-        /// What was tried.
-        what: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// What the system says.
-        source: Arc<std::io::Error>,
-    },
-    /// Bytes on disk are not what was written.
-    #[error(
-        "{path} is damaged at byte {position}: {problem}. Restore the file from a backup; \
-         if there is none, restore the whole data directory to a checkpoint before it"
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Where in it.
-        position: u64,
-        /// What is wrong.
-        problem: &'static str,
-    },
-    /// A line of the properties for Kafka's client is none.
-    #[error("line {line} of {path} is no property: write it as `name = value`, or begin it with #")]
-    Properties {
-        /// The file.
-        path: PathBuf,
-        /// Which line.
-        line: usize,
-    },
-    /// Kafka has refused something, for good.
-    #[error("cannot {what}{} Kafka: {source}", of_topic(topic))]
-    Kafka {
-        /// What was tried.
-        what: &'static str,
-        /// On which topic, if on one.
-        topic: Option<String>,
-        /// What Kafka, or its client, says.
-        source: Arc<rdkafka::error::KafkaError>,
-    },
-    /// No broker of Kafka has answered in time.
-    #[error(
-        "cannot {what}{} Kafka: no broker has answered in time. Are those of `log.kafka.brokers` up?",
-        of_topic(topic)
-    )]
-    Away {
-        /// What was tried.
-        what: &'static str,
-        /// On which topic, if on one.
-        topic: Option<String>,
-    },
-    /// The brokers are not those of the cluster that has the topics.
-    #[error(
-        "the brokers {brokers} of `log.kafka.brokers` are those of the cluster {found} of Kafka, and the topics of this job \
-         are in the cluster {known}: name brokers of that one again, or start a new data directory"
-    )]
-    OtherCluster {
-        /// The brokers that are named now.
-        brokers: String,
-        /// The id of the cluster that they belong to.
-        found: String,
-        /// The id of the cluster that the job has begun in.
-        known: String,
-    },
-    /// A topic on which the promises of the log do not hold.
-    #[error("the topic {topic} of Kafka {problem}")]
-    WrongTopic {
-        /// The topic.
-        topic: String,
-        /// What is wrong with it, and what to do.
-        problem: String,
-    },
-    /// A record that is none of Weir.
-    #[error(
-        "the record at offset {offset} of {topic}-{partition} of Kafka is none of weir: {problem}. Only weir may append \
-         to its topics: see who else does, and choose another `log.kafka.prefix`"
-    )]
-    Foreign {
-        /// The topic.
-        topic: String,
-        /// The partition.
-        partition: i32,
-        /// The offset.
-        offset: u64,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// Another process is the same worker.
-    #[error(
-        "another process is worker {worker} of the group {group}, too, and has taken its place: give each worker a number \
-         of its own in `group.worker`"
-    )]
-    SameWorker {
-        /// The number.
-        worker: u16,
-        /// The group.
-        group: String,
-    },
-    /// This log knows no groups.
-    #[error(
-        "several workers can only share the partitions of a log of Kafka: set `log.kind` to \"kafka\", or leave out [group]"
-    )]
-    NoGroups,
-    /// What was to be appended is no batch.
-    #[error("what was to be appended is no batch of records: this is a fault of weir")]
-    NotABatch,
-    /// A topic that is not there.
-    #[error("there is no topic {0} here: its generation was dropped, or never begun")]
-    NoTopic(TopicId),
-    /// An offset that was trimmed away.
-    #[error("offset {offset} of {topic}-{partition} was trimmed away; the oldest one left is {start}")]
-    Trimmed {
-        /// The topic.
-        topic: TopicId,
-        /// The partition.
-        partition: u32,
-        /// The offset asked for.
-        offset: u64,
-        /// The oldest one left.
-        start: u64,
-    },
-}
-
-impl LogError {
-    /// Whether a write failed for want of room, so that it may be tried again. Of a failed fsync nobody knows what
-    /// is on disk.
-    pub fn is_full(&self) -> bool {
-        match self {
-            LogError::Io { what, source, .. } => *what != "sync" && is_full(source),
-            _ => false,
-        }
-    }
-
-    /// Whether the log could not be reached, so that it may be tried again later.
-    pub fn is_away(&self) -> bool {
-        matches!(self, LogError::Away { .. })
-    }
-
-    pub(crate) fn io(what: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> LogError {
-        let path = path.to_owned();
-        move |source| LogError::Io { what, path, source: Arc::new(source) }
-    }
-}
-
-/// Whether a file operation failed for want of room.
-pub(crate) fn is_full(source: &std::io::Error) -> bool {
-    matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
-}
-
-fn of_topic(topic: &Option<String>) -> String {
-    topic.as_ref().map_or_else(String::new, |topic| format!(" the topic {topic} of"))
-}
-
-fn disk_full(source: &std::io::Error) -> &'static str {
-    if is_full(source) {
-        ". The disk is full: make room and start weir again, it goes on where it stopped"
-    } else {
-        ""
     }
 }

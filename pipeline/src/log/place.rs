@@ -1,8 +1,8 @@
 //! Where the topics of a data directory are, for who reads them beside a job that may be running.
 
 use super::journal::Journal;
-use super::kafka::KafkaTopics;
-use super::{Fetched, FrameHead, KafkaOptions, LogError};
+use super::remote::{self, RemoteTopics};
+use super::{ClusterOptions, Fetched, FrameHead, LogError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use weir_proto::{TaskId, TopicId};
@@ -12,21 +12,21 @@ use weir_proto::{TaskId, TopicId};
 pub enum LogPlace {
     /// A folder each, in this directory.
     Files(PathBuf),
-    /// In Kafka.
-    Kafka(Arc<KafkaTopics>),
+    /// In a cluster.
+    In(Arc<RemoteTopics>),
 }
 
 impl LogPlace {
-    /// In Kafka.
-    pub fn kafka(options: KafkaOptions) -> Self {
-        LogPlace::Kafka(Arc::new(KafkaTopics::new(options)))
+    /// In a cluster.
+    pub fn cluster(options: ClusterOptions) -> Self {
+        LogPlace::In(Arc::new(RemoteTopics::new(options)))
     }
 
-    /// Which Kafka, if they are there.
-    pub fn kafka_options(&self) -> Option<&KafkaOptions> {
+    /// Which cluster, if they are in one.
+    pub fn cluster_options(&self) -> Option<&ClusterOptions> {
         match self {
             LogPlace::Files(_) => None,
-            LogPlace::Kafka(topics) => Some(topics.options()),
+            LogPlace::In(topics) => Some(topics.options()),
         }
     }
 
@@ -34,7 +34,7 @@ impl LogPlace {
     pub fn has(&self, topic: TopicId) -> Result<bool, LogError> {
         match self {
             LogPlace::Files(dir) => Ok(dir.join(topic.to_string()).is_dir()),
-            LogPlace::Kafka(topics) => topics.has(topic),
+            LogPlace::In(topics) => topics.has(topic),
         }
     }
 
@@ -42,7 +42,7 @@ impl LogPlace {
     pub(super) fn path(&self, topic: TopicId) -> PathBuf {
         match self {
             LogPlace::Files(dir) => dir.join(topic.to_string()),
-            LogPlace::Kafka(topics) => topics.path(topic),
+            LogPlace::In(topics) => topics.path(topic),
         }
     }
 }
@@ -51,7 +51,7 @@ impl std::fmt::Debug for LogPlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             LogPlace::Files(dir) => f.debug_tuple("Files").field(dir).finish(),
-            LogPlace::Kafka(_) => f.debug_tuple("Kafka").finish_non_exhaustive(),
+            LogPlace::In(topics) => f.debug_tuple(topics.options().name()).finish_non_exhaustive(),
         }
     }
 }
@@ -70,7 +70,7 @@ pub struct TopicReader {
 
 enum Source {
     Files(Box<Journal>),
-    Kafka(super::kafka::TopicReader),
+    In(remote::TopicReader),
 }
 
 impl TopicReader {
@@ -80,7 +80,7 @@ impl TopicReader {
             LogPlace::Files(dir) => {
                 Source::Files(Box::new(Journal::open_read_only(dir.join(topic.to_string()))?))
             }
-            LogPlace::Kafka(topics) => Source::Kafka(topics.reader(topic)?),
+            LogPlace::In(topics) => Source::In(topics.reader(topic)?),
         };
         Ok(TopicReader { topic, source })
     }
@@ -89,7 +89,7 @@ impl TopicReader {
     pub fn refresh(&self) -> Result<(), LogError> {
         match &self.source {
             Source::Files(journal) => journal.refresh(),
-            Source::Kafka(reader) => reader.refresh(),
+            Source::In(reader) => reader.refresh(),
         }
     }
 
@@ -97,7 +97,7 @@ impl TopicReader {
     pub fn partitions(&self) -> u32 {
         match &self.source {
             Source::Files(journal) => journal.partitions(),
-            Source::Kafka(reader) => reader.partitions(),
+            Source::In(reader) => reader.partitions(),
         }
     }
 
@@ -105,7 +105,7 @@ impl TopicReader {
     pub fn offsets(&self, partition: u32) -> (u64, u64) {
         match &self.source {
             Source::Files(journal) => (journal.start(partition), journal.watermark(partition)),
-            Source::Kafka(reader) => reader.offsets(partition),
+            Source::In(reader) => reader.offsets(partition),
         }
     }
 
@@ -123,14 +123,14 @@ impl TopicReader {
         }
         match &self.source {
             Source::Files(journal) => journal.read(partition, offset, max, of),
-            Source::Kafka(reader) => reader.read(partition, offset, max, of),
+            Source::In(reader) => reader.read(partition, offset, max, of),
         }
     }
 
     pub(super) fn heads(&self, partition: u32, offset: u64) -> Result<Vec<FrameHead>, LogError> {
         match &self.source {
             Source::Files(journal) => journal.heads(partition, offset),
-            Source::Kafka(reader) => reader.heads(partition, offset),
+            Source::In(reader) => reader.heads(partition, offset),
         }
     }
 
@@ -138,14 +138,14 @@ impl TopicReader {
     pub fn newest_file(&self) -> PathBuf {
         match &self.source {
             Source::Files(journal) => journal.newest_file(),
-            Source::Kafka(reader) => reader.path(),
+            Source::In(reader) => reader.path(),
         }
     }
 
     pub(super) fn size_bytes(&self) -> Option<u64> {
         match &self.source {
             Source::Files(journal) => Some(journal.size_bytes()),
-            Source::Kafka(_) => None,
+            Source::In(_) => None,
         }
     }
 }

@@ -1,14 +1,18 @@
 //! Every log keeps the same promises: see [`suite`]. That of Kafka is tested against the brokers that the variable
-//! `KAFKA_BROKERS` names, as `tests/run.sh` does; without them it says so.
+//! `KAFKA_BROKERS` names, as `tests/run.sh` does; that of Fluvio against the cluster whose controller `FLUVIO_ADDR` names, with
+//! partitions on `FLUVIO_SPUS` of its SPUs, or one. Where they are not named, the test says that it is skipped.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod fluvio;
 mod suite;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use suite::{PARTITIONS, PROMISES, Place};
-use weir_pipeline::log::{EmbeddedLog, Follow, KafkaLog, KafkaOptions, LiveLog, LogOptions};
+use suite::{PARTITIONS, PROMISES, Place, TRIMS};
+use weir_pipeline::log::{
+    EmbeddedLog, FluvioLog, FluvioOptions, Follow, KafkaLog, KafkaOptions, LiveLog, LogOptions,
+};
 
 struct Embedded(PathBuf);
 
@@ -29,6 +33,14 @@ struct Kafka(KafkaOptions);
 impl Place for Kafka {
     fn open(&self) -> Arc<dyn LiveLog> {
         Arc::new(KafkaLog::open(self.0.clone(), PARTITIONS, Follow::All).unwrap())
+    }
+}
+
+struct Fluvio(FluvioOptions);
+
+impl Place for Fluvio {
+    fn open(&self) -> Arc<dyn LiveLog> {
+        Arc::new(FluvioLog::open(self.0.clone(), PARTITIONS, Follow::All).unwrap())
     }
 }
 
@@ -57,5 +69,19 @@ fn the_log_of_kafka_keeps_every_promise() {
             min_insync: 1,
             client_file: PathBuf::new(),
         }));
+    }
+}
+
+#[test]
+fn the_log_of_fluvio_keeps_every_promise() {
+    let Some(options) = fluvio::options("the_log_of_fluvio_keeps_every_promise") else { return };
+    for (at, (promise, check)) in PROMISES.iter().enumerate() {
+        if *promise == TRIMS {
+            eprintln!("skipped: {promise}, since Fluvio lets go of records by their age alone");
+            continue;
+        }
+        eprintln!("{promise}");
+        let prefix = format!("{}-{at}", options.prefix);
+        check(&Fluvio(FluvioOptions { prefix, ..options.clone() }));
     }
 }

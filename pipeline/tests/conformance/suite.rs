@@ -25,6 +25,9 @@ pub trait Place {
     fn open(&self) -> Arc<dyn LiveLog>;
 }
 
+/// The promise of a log that can be told to let go of records.
+pub const TRIMS: &str = "what is trimmed is gone, and the rest keeps its offsets";
+
 /// What it is, and what checks it.
 pub type Promise = (&'static str, fn(&dyn Place));
 
@@ -34,12 +37,14 @@ pub const PROMISES: &[Promise] = &[
     ("a backlog far above a megabyte is read from any offset on", backlog),
     ("what was appended and not committed is found and not appended again", reappend),
     ("several producers share a partition, and each can be read by itself", producers),
-    ("what is trimmed is gone, and the rest keeps its offsets", retention),
+    ("what is appended a second time is passed over", repeats),
+    (TRIMS, retention),
     ("a reader knows the topic that it has read from another one", identity),
     ("topics of generations are apart, and go alone", generations),
 ];
 
-fn producer(partition: u16) -> Producer {
+/// A task that appends.
+pub fn producer(partition: u16) -> Producer {
     Producer { stage: StageId::AntiBrush, partition, generation: 1 }
 }
 
@@ -200,6 +205,27 @@ fn reappend(place: &dyn Place) {
     let own = heads.iter().filter(|head| head.producer == producer(0));
     let standing = own.map(|head| head.first_seq + u64::from(head.count)).max();
     assert_eq!(standing, Some(2 * u64::from(COUNT)));
+}
+
+fn repeats(place: &dyn Place) {
+    let (count, mut log) = (u64::from(COUNT), added(place));
+    for first in [0, count, 2 * count] {
+        append(&*log, 0, batch(producer(0), first, COUNT));
+    }
+    // Whoever did not see two of them acknowledged begins anew, and others have gone on meanwhile.
+    append(&*log, 0, batch(producer(1), 0, COUNT));
+    drop(log);
+    log = added(place);
+    for first in [count, 2 * count, 3 * count] {
+        append(&*log, 0, batch(producer(0), first, COUNT));
+    }
+    assert_eq!(read(&*log, TOPIC, 0, 0, None).len() as u64, 7 * count);
+    let mut reader = LineReader::open(log, Arc::new(Line::First(TOPIC)), 0, Start::default());
+    let mut found: BTreeMap<u16, Vec<u64>> = BTreeMap::new();
+    while let Some((_, head)) = reader.advance().unwrap() {
+        found.entry(head.producer.partition).or_default().push(head.seq);
+    }
+    assert_eq!(found, [(0, (0..4 * count).collect()), (1, (0..count).collect())].into());
 }
 
 fn producers(place: &dyn Place) {

@@ -16,11 +16,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use weir_tests::{
-    Input, LongRun, Rng, Scratch, Taps, Traffic, ask, ask_json, assert_same_where_certain, assert_sound,
-    count, cuts, generations, start_ask,
+    Fed, Input, LongRun, Rng, SHARES, Scratch, Taps, Traffic, ask, ask_json, assert_same_where_certain,
+    assert_sound, count, cuts, generations, start_ask,
 };
 
-const SHARES: usize = 6;
 /// For how long a broker is away.
 const AWAY: Duration = Duration::from_secs(4);
 /// How long a rewind may take.
@@ -76,49 +75,9 @@ fn script() -> Command {
     Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kafka.sh"))
 }
 
-/// A job and what it is fed.
-struct Fed {
-    job: LongRun,
-    traffic: Traffic,
-    _scratch: Scratch,
-}
-
-impl Fed {
-    fn begin(name: &str, log: &str, seed: u32) -> Self {
-        Self::begin_in(Scratch::new(name), log, seed)
-    }
-
-    /// In a directory that the test holds already.
-    fn begin_in(scratch: Scratch, log: &str, seed: u32) -> Self {
-        let (options, seed) = (
-            ["--events", "30000", "--rate", "50", "--users", "3000", "--advertisers", "60"],
-            seed.to_string(),
-        );
-        let options = [&options[..], &["--seed", &seed, "--malformed-rate", "0"]].concat();
-        let traffic = Traffic::generate(&scratch, &options, SHARES, 0);
-        let mut job = LongRun::new(&scratch, &traffic.feed.files(), &traffic.accounts);
-        job.open_control();
-        job.configure(&format!("\n[time]\nclock = \"events\"\n{log}"));
-        job.start();
-        job.wait_until_up();
-        Fed { job, traffic, _scratch: scratch }
-    }
-
-    /// Writes all shares, with something done meanwhile; what came out.
-    fn run(&mut self, mut meanwhile: impl FnMut(&mut LongRun, usize)) -> (Input, Taps) {
-        for share in 0..SHARES {
-            let writer = self.traffic.feed.write(share);
-            meanwhile(&mut self.job, share);
-            writer.join().unwrap();
-        }
-        self.job.finish(self.traffic.lines.len());
-        (Input::of(&self.traffic.lines, &self.traffic.accounts), Taps::read(self.job.data_dir()))
-    }
-}
-
 /// The same events through the embedded log.
 fn embedded() -> Taps {
-    Fed::begin("kafka-embedded", "", 7).run(|_, _| {}).1
+    Fed::embedded("kafka-embedded", 7)
 }
 
 #[test]

@@ -95,7 +95,7 @@ impl Admin {
 
     /// Refuses a topic on which the log's promises do not hold.
     fn check(&self, topic: &str) -> Result<(), LogError> {
-        let wrong = |problem: String| LogError::WrongTopic { topic: topic.to_owned(), problem };
+        let wrong = |problem: String| LogError::of_kafka(topic.to_owned(), problem);
         let partitions = self.known(topic, || self.found(topic))?;
         let wanted = self.partitions as usize;
         if partitions.len() != wanted {

@@ -13,6 +13,11 @@ impl LogError {
         Self::of(what, Some(topic.to_owned()), source)
     }
 
+    /// A topic on which the promises of the log do not hold.
+    pub(super) fn of_kafka(topic: String, problem: String) -> LogError {
+        LogError::WrongTopic { system: "Kafka", topic, problem }
+    }
+
     fn of(what: &'static str, topic: Option<String>, source: &KafkaError) -> LogError {
         let code = match source {
             KafkaError::AdminOp(code) => Some(*code),
@@ -20,9 +25,7 @@ impl LogError {
         };
         match (code, topic) {
             (Some(code), topic) if is_away(code) => LogError::Away { what, topic },
-            (Some(code), Some(topic)) if is_gone(code) => {
-                LogError::WrongTopic { topic, problem: super::GONE.to_owned() }
-            }
+            (Some(code), Some(topic)) if is_gone(code) => LogError::of_kafka(topic, super::GONE.to_owned()),
             (_, topic) => LogError::Kafka { what, topic, source: Arc::new(source.clone()) },
         }
     }

@@ -1,27 +1,24 @@
 //! Reading from any offset on: what a reader asks for that is not in memory any more.
 
-use super::chunks::{self, Chunks};
+use super::HEADER;
 use super::context::Reading;
 use super::options::KafkaOptions;
-use super::stamp::{Gather, HEADER, Stamp};
-use crate::log::{FrameHead, LogError, LoggedBatch};
+use crate::log::remote::{CHUNK, Chunks, Fetch, Gather, MOST, NEWS, Stamp, chunk_from};
+use crate::log::{LogError, LoggedBatch};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use weir_proto::TopicId;
 
 /// Clients that are kept for the next reader.
 const KEPT: usize = 16;
-/// Records of a batch, and of what is fetched at once.
-const MOST: u32 = 1024;
-const CHUNK: u64 = 16_384;
 /// How long brokers may be silent before whoever reads is told so.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
-/// How long it may take until every broker knows of a new topic.
-pub(super) const NEWS: Duration = Duration::from_secs(5);
 
 type Client = BaseConsumer<Reading>;
 
@@ -43,76 +40,9 @@ impl Fetcher {
         Fetcher { options: options.clone(), idle: Mutex::default(), chunks: Chunks::default() }
     }
 
-    /// The batches from the one that holds the first offset on, until they have so many records; none from the second
-    /// offset on, which exists or is the end.
-    pub(super) fn read(
-        &self,
-        topic: &str,
-        partition: u32,
-        (from, to): (u64, u64),
-        most: u64,
-    ) -> Result<Vec<Arc<LoggedBatch>>, LogError> {
-        if from >= to {
-            return Ok(Vec::new());
-        }
-        if let Some(found) = self.chunks.read(topic, partition, from, most) {
-            return Ok(found);
-        }
-        let mut reader = self.reader(topic, partition, from)?;
-        let found = reader.read(topic, partition, from, to.min(from + CHUNK))?;
-        self.put_back(reader);
-        let found: Vec<Arc<LoggedBatch>> = found.into_iter().map(Arc::new).collect();
-        self.chunks.add(topic, partition, &found);
-        Ok(chunks::from(&found, from, most))
-    }
-
     /// Forgets what it has of a topic that is deleted.
     pub(super) fn forget(&self, topic: &str) {
         self.chunks.forget(topic);
-    }
-
-    /// The oldest offset of a partition, and the one behind its newest record.
-    pub(super) fn offsets(&self, topic: &str, partition: u32) -> Result<(u64, u64), LogError> {
-        let (reader, begun) = (self.any()?, Instant::now());
-        loop {
-            let found = reader.client.fetch_watermarks(topic, partition_of(partition), PATIENCE);
-            match found.map_err(|e| LogError::kafka_topic("ask for the offsets of", topic, &e)) {
-                Ok((start, end)) => {
-                    self.put_back(reader);
-                    return Ok((start.unsigned_abs(), end.unsigned_abs()));
-                }
-                // A new partition has no leader for a moment, nor has one whose broker has just gone.
-                Err(error) if error.is_away() && begun.elapsed() < PATIENCE => std::thread::sleep(POLL),
-                Err(LogError::WrongTopic { .. }) if begun.elapsed() < NEWS => std::thread::sleep(POLL),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// The heads of the batches between two offsets.
-    pub(super) fn heads(
-        &self,
-        topic: &str,
-        partition: u32,
-        (from, to): (u64, u64),
-    ) -> Result<Vec<FrameHead>, LogError> {
-        let (mut next, mut heads) = (from, Vec::new());
-        while next < to {
-            let batches = self.read(topic, partition, (next, to), CHUNK)?;
-            next = batches.last().map_or(to, |batch| batch.head.end());
-            heads.extend(batches.iter().map(|batch| batch.head));
-        }
-        Ok(heads)
-    }
-
-    /// How many partitions a topic has; none if there is no such topic.
-    pub(super) fn partitions(&self, topic: &str) -> Result<u32, LogError> {
-        let reader = self.any()?;
-        let all = reader.client.fetch_metadata(Some(topic), PATIENCE);
-        let all = all.map_err(|e| LogError::kafka_topic("look for", topic, &e))?;
-        self.put_back(reader);
-        let found = all.topics().iter().find(|found| found.name() == topic && found.error().is_none());
-        Ok(found.map_or(0, |found| found.partitions().len() as u32))
     }
 
     fn put_back(&self, reader: Reader) {
@@ -151,6 +81,63 @@ impl Fetcher {
         config.set("queued.max.messages.kbytes", "8192").set("fetch.wait.max.ms", "5");
         let client = config.create_with_context(Reading).map_err(|e| LogError::kafka("connect to", &e))?;
         Ok(Reader { client, at: None })
+    }
+}
+
+impl Fetch for Fetcher {
+    fn name_of(&self, topic: TopicId) -> String {
+        super::name_of(&self.options, topic)
+    }
+
+    fn path_of(&self, topic: TopicId) -> PathBuf {
+        PathBuf::from(format!("kafka://{}/{}", self.options.brokers, self.name_of(topic)))
+    }
+
+    fn read(
+        &self,
+        topic: &str,
+        partition: u32,
+        (from, to): (u64, u64),
+        most: u64,
+    ) -> Result<Vec<Arc<LoggedBatch>>, LogError> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        if let Some(found) = self.chunks.read(topic, partition, from, most) {
+            return Ok(found);
+        }
+        let mut reader = self.reader(topic, partition, from)?;
+        let found = reader.read(topic, partition, from, to.min(from + CHUNK))?;
+        self.put_back(reader);
+        let found: Vec<Arc<LoggedBatch>> = found.into_iter().map(Arc::new).collect();
+        self.chunks.add(topic, partition, &found);
+        Ok(chunk_from(&found, from, most))
+    }
+
+    fn offsets(&self, topic: &str, partition: u32) -> Result<(u64, u64), LogError> {
+        let (reader, begun) = (self.any()?, Instant::now());
+        loop {
+            let found = reader.client.fetch_watermarks(topic, partition_of(partition), PATIENCE);
+            match found.map_err(|e| LogError::kafka_topic("ask for the offsets of", topic, &e)) {
+                Ok((start, end)) => {
+                    self.put_back(reader);
+                    return Ok((start.unsigned_abs(), end.unsigned_abs()));
+                }
+                // A new partition has no leader for a moment, nor has one whose broker has just gone.
+                Err(error) if error.is_away() && begun.elapsed() < PATIENCE => std::thread::sleep(POLL),
+                Err(LogError::WrongTopic { .. }) if begun.elapsed() < NEWS => std::thread::sleep(POLL),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn partitions(&self, topic: &str) -> Result<u32, LogError> {
+        let reader = self.any()?;
+        let all = reader.client.fetch_metadata(Some(topic), PATIENCE);
+        let all = all.map_err(|e| LogError::kafka_topic("look for", topic, &e))?;
+        self.put_back(reader);
+        let found = all.topics().iter().find(|found| found.name() == topic && found.error().is_none());
+        Ok(found.map_or(0, |found| found.partitions().len() as u32))
     }
 }
 
@@ -207,6 +194,7 @@ pub(super) fn push(
 ) -> Result<u64, LogError> {
     let offset = message.offset().unsigned_abs();
     let foreign = |problem| LogError::Foreign {
+        system: "Kafka",
         topic: topic.to_owned(),
         partition: message.partition(),
         offset,

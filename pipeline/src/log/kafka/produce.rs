@@ -3,17 +3,17 @@
 //! A message never times out here (`message.timeout.ms` is 0): a broker that is away is waited for, and what cannot be
 //! delivered at all stops the log. So what follows a failure is never delivered.
 
+use super::HEADER;
 use super::options::KafkaOptions;
-use super::stamp::{HEADER, Stamp};
+use crate::log::remote::{Deliveries, Stamp, Wake};
 use crate::log::{LogError, NewBatch};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use weir_proto::{Batch, TopicId};
 
@@ -21,66 +21,9 @@ use weir_proto::{Batch, TopicId};
 const FULL: Duration = Duration::from_millis(2);
 /// How long what is under way has to get there when the log is closed.
 const CLOSING: Duration = Duration::from_secs(5);
-/// Ends that nobody has asked for are kept so many batches long.
-const ENDS: usize = 4096;
 
 /// What is said of a message that is not the last one of its batch.
 const UNNAMED: usize = 0;
-
-/// A batch on its way.
-struct UnderWay {
-    topic: TopicId,
-    partition: u32,
-    ticket: u64,
-}
-
-#[derive(Default)]
-struct OfTopic {
-    issued: u64,
-    under_way: BTreeSet<u64>,
-    /// Ticket and end offset of what was delivered, by partition.
-    ends: HashMap<u32, BTreeMap<u64, u64>>,
-}
-
-#[derive(Default)]
-struct State {
-    named: usize,
-    batches: HashMap<usize, UnderWay>,
-    topics: HashMap<TopicId, OfTopic>,
-}
-
-/// What the thread of the client tells.
-struct Deliveries {
-    state: Mutex<State>,
-    failure: OnceLock<LogError>,
-    wake: super::Wake,
-}
-
-impl Deliveries {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn delivered(&self, name: usize, offset: i64) {
-        let mut state = self.state();
-        let Some(UnderWay { topic, partition, ticket }) = state.batches.remove(&name) else { return };
-        let of = state.topics.entry(topic).or_default();
-        of.under_way.remove(&ticket);
-        let ends = of.ends.entry(partition).or_default();
-        ends.insert(ticket, offset.unsigned_abs() + 1);
-        if ends.len() > ENDS {
-            ends.pop_first();
-        }
-        drop(state);
-        self.wake.call();
-    }
-
-    /// The first one is the reason of the others.
-    fn failed(&self, error: LogError) {
-        let _ = self.failure.set(error);
-        self.wake.call();
-    }
-}
 
 /// As the client knows it.
 struct Told(Arc<Deliveries>);
@@ -100,7 +43,7 @@ impl ProducerContext for Told {
 
     fn delivery(&self, result: &DeliveryResult<'_>, name: usize) {
         match result {
-            Ok(message) if name != UNNAMED => self.0.delivered(name, message.offset()),
+            Ok(message) if name != UNNAMED => self.0.delivered(name, message.offset().unsigned_abs() + 1),
             Ok(_) => {}
             Err((error, message)) => {
                 self.0.failed(LogError::kafka_topic("deliver records to", message.topic(), error));
@@ -117,8 +60,8 @@ pub(super) struct Appender {
 }
 
 impl Appender {
-    pub(super) fn open(options: &KafkaOptions, wake: super::Wake) -> Result<Self, LogError> {
-        let deliveries = Arc::new(Deliveries { state: Mutex::default(), failure: OnceLock::new(), wake });
+    pub(super) fn open(options: &KafkaOptions, wake: Wake) -> Result<Self, LogError> {
+        let deliveries = Arc::new(Deliveries::new(wake));
         let mut config = options.client()?;
         config
             .set("enable.idempotence", "true")
@@ -135,8 +78,8 @@ impl Appender {
         Ok(Appender { producer, deliveries, closing: AtomicBool::new(false) })
     }
 
-    pub(super) fn failure(&self) -> Option<LogError> {
-        self.deliveries.failure.get().cloned()
+    pub(super) fn deliveries(&self) -> &Deliveries {
+        &self.deliveries
     }
 
     /// Sends a batch; its ticket.
@@ -147,7 +90,7 @@ impl Appender {
         partition: u32,
         batch: &NewBatch,
     ) -> Result<u64, LogError> {
-        let (ticket, name) = self.begin(id, partition);
+        let (ticket, name) = self.deliveries.begin(id, partition);
         let mut value = Vec::new();
         let records = Batch::open(&batch.bytes).map_err(|_| LogError::NotABatch)?;
         for (at, record) in records.enumerate() {
@@ -168,22 +111,10 @@ impl Appender {
         Ok(ticket)
     }
 
-    fn begin(&self, topic: TopicId, partition: u32) -> (u64, usize) {
-        let mut state = self.deliveries.state();
-        let of = state.topics.entry(topic).or_default();
-        of.issued += 1;
-        let ticket = of.issued;
-        of.under_way.insert(ticket);
-        state.named += 1;
-        let name = state.named;
-        state.batches.insert(name, UnderWay { topic, partition, ticket });
-        (ticket, name)
-    }
-
     /// Waits while the queue is full: the brokers take no more than they take.
     fn send(&self, mut message: BaseRecord<'_, (), [u8], usize>) -> Result<(), LogError> {
         loop {
-            if let Some(error) = self.failure() {
+            if let Some(error) = self.deliveries.failure() {
                 return Err(error);
             }
             message = match self.producer.send(message) {
@@ -201,17 +132,6 @@ impl Appender {
             };
             std::thread::sleep(FULL);
         }
-    }
-
-    pub(super) fn is_durable(&self, topic: TopicId, ticket: u64) -> bool {
-        let state = self.deliveries.state();
-        state.topics.get(&topic).is_some_and(|of| of.under_way.first().is_none_or(|first| *first > ticket))
-    }
-
-    /// The end offset behind a batch that was delivered.
-    pub(super) fn end(&self, topic: TopicId, partition: u32, ticket: u64) -> Option<u64> {
-        let mut state = self.deliveries.state();
-        state.topics.get_mut(&topic)?.ends.get_mut(&partition)?.remove(&ticket)
     }
 }
 

@@ -1,70 +1,23 @@
-//! The newest records of each partition, as one thread receives them, in memory for those who read along.
+//! Receiving: one thread fills the tails of all partitions that are followed.
 
 use super::context::Reading;
 use super::fetch::{PATIENCE, goes_on, partition_of, push};
 use super::options::KafkaOptions;
-use super::stamp::Gather;
-use super::{Wake, chunks};
-use crate::log::{LogError, LoggedBatch};
+use crate::log::LogError;
+use crate::log::remote::{Gather, MOST, Tail, Wake};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Records of a batch.
-const MOST: u32 = 1024;
 /// Messages after which those who wait for them are told, although there are more.
 const AT_ONCE: usize = 4096;
 const POLL: Duration = Duration::from_millis(50);
-
-/// The end of one partition.
-pub(super) struct Tail {
-    ring: Mutex<VecDeque<Arc<LoggedBatch>>>,
-    bytes: AtomicU64,
-    /// The offset below which all was received.
-    end: AtomicU64,
-    most_bytes: u64,
-}
-
-impl Tail {
-    fn new(end: u64, most_bytes: u64) -> Self {
-        Tail { ring: Mutex::default(), bytes: AtomicU64::new(0), end: AtomicU64::new(end), most_bytes }
-    }
-
-    fn ring(&self) -> MutexGuard<'_, VecDeque<Arc<LoggedBatch>>> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn end(&self) -> u64 {
-        self.end.load(Ordering::Acquire)
-    }
-
-    /// The batches from the one that holds an offset on, if it is in memory, until they have so many records.
-    pub(super) fn read(&self, offset: u64, most: u64) -> Option<Vec<Arc<LoggedBatch>>> {
-        let mut ring = self.ring();
-        if ring.front().is_none_or(|first| first.head.base_offset > offset) {
-            return None;
-        }
-        Some(chunks::from(ring.make_contiguous(), offset, most))
-    }
-
-    fn push(&self, batch: LoggedBatch) {
-        let (end, size) = (batch.head.end(), batch.bytes.len() as u64);
-        let mut ring = self.ring();
-        ring.push_back(Arc::new(batch));
-        let mut bytes = self.bytes.load(Ordering::Relaxed) + size;
-        while bytes > self.most_bytes && ring.len() > 1 {
-            bytes -= ring.pop_front().map_or(0, |batch| batch.bytes.len() as u64);
-        }
-        self.bytes.store(bytes, Ordering::Relaxed);
-        self.end.store(end, Ordering::Release);
-    }
-}
 
 type Tails = RwLock<HashMap<String, HashMap<i32, Arc<Tail>>>>;
 
@@ -204,7 +157,7 @@ impl Shared {
                             "has the offsets {start} to {end} in partition {partition}, where {read} is to be read next: it \
                              was deleted and made anew, or has lost records. Start weir again to see whether it can go on"
                         );
-                        return LogError::WrongTopic { topic: topic.clone(), problem };
+                        return LogError::of_kafka(topic.clone(), problem);
                     }
                     Err(gone @ LogError::WrongTopic { .. }) => return gone,
                     _ => {}

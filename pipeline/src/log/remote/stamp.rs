@@ -1,31 +1,30 @@
-//! The provenance of a record, in a header of its Kafka record. Little-endian:
+//! The provenance of a record, as it goes along with the record in the cluster. Little-endian:
 //!
 //! ```text
 //!  0 version u8 (1)           1 producer stage u8        2 producer partition u16
 //!  4 producer generation u32  8 running number u64      16 position u64      24 index u32
 //! ```
 //!
-//! Kafka keeps a checksum over it, and over the value.
+//! Whoever carries it keeps a checksum over it, and over the record.
 
 use crate::log::{FrameHead, LoggedBatch, NewBatch};
 use weir_proto::{BatchBuilder, Producer, Provenance, StageId};
 
-/// The header's key.
-pub(super) const HEADER: &str = "weir";
 const VERSION: u8 = 1;
-const LEN: usize = 28;
+/// Bytes of a stamp.
+pub(crate) const STAMP_LEN: usize = 28;
 
 /// Who made a record, from what, and as his how many-eth of this partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     pub producer: Producer,
     pub seq: u64,
     pub provenance: Provenance,
 }
 
 impl Stamp {
-    pub(super) fn encode(&self) -> [u8; LEN] {
-        let mut b = [0; LEN];
+    pub(crate) fn encode(&self) -> [u8; STAMP_LEN] {
+        let mut b = [0; STAMP_LEN];
         b[0] = VERSION;
         b[1] = self.producer.stage as u8;
         b[2..4].copy_from_slice(&self.producer.partition.to_le_bytes());
@@ -36,9 +35,9 @@ impl Stamp {
         b
     }
 
-    /// What a header says, if it is one.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let b: &[u8; LEN] = bytes.try_into().ok()?;
+    /// What bytes say, if they are one.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let b: &[u8; STAMP_LEN] = bytes.try_into().ok()?;
         let u32_at = |at: usize| u32::from_le_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]]);
         let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
         let stage = StageId::from_u8(b[1]).filter(|_| b[0] == VERSION)?;
@@ -52,7 +51,7 @@ impl Stamp {
 }
 
 /// Puts records of one partition together to batches: those of one producer that follow each other.
-pub(super) struct Gather {
+pub(crate) struct Gather {
     partition: u32,
     /// The first of the batch, and its offset.
     first: Option<(u64, Stamp)>,
@@ -62,12 +61,12 @@ pub(super) struct Gather {
 
 impl Gather {
     /// Batches of no more than so many records.
-    pub(super) fn new(partition: u32, most: u32) -> Self {
+    pub(crate) fn new(partition: u32, most: u32) -> Self {
         Gather { partition, first: None, builder: BatchBuilder::default(), most }
     }
 
     /// Adds a record; the batch before it, if that ends here.
-    pub(super) fn push(&mut self, offset: u64, stamp: Stamp, record: &[u8]) -> Option<LoggedBatch> {
+    pub(crate) fn push(&mut self, offset: u64, stamp: Stamp, record: &[u8]) -> Option<LoggedBatch> {
         let count = self.builder.count();
         let goes_on = self.first.is_some_and(|(base, first)| {
             let follows = stamp.producer == first.producer && stamp.seq == first.seq + u64::from(count);
@@ -80,7 +79,7 @@ impl Gather {
     }
 
     /// The batch so far.
-    pub(super) fn take(&mut self) -> Option<LoggedBatch> {
+    pub(crate) fn take(&mut self) -> Option<LoggedBatch> {
         let (base, first) = self.first.take()?;
         let batch = NewBatch {
             producer: first.producer,

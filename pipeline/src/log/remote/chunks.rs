@@ -1,5 +1,5 @@
 //! What was fetched last, in memory: readers go through several partitions at once, some a record at a time, and each
-//! jump costs Kafka's client a new beginning.
+//! jump costs the client of the cluster a new beginning.
 
 use crate::log::LoggedBatch;
 use std::collections::VecDeque;
@@ -29,11 +29,11 @@ impl Chunk {
 
 /// The stretches that were fetched last, the newest at the end.
 #[derive(Default)]
-pub(super) struct Chunks(Mutex<VecDeque<Chunk>>);
+pub(crate) struct Chunks(Mutex<VecDeque<Chunk>>);
 
 impl Chunks {
     /// The batches from the one that holds an offset on, if it is here, until they have so many records.
-    pub(super) fn read(
+    pub(crate) fn read(
         &self,
         topic: &str,
         partition: u32,
@@ -48,7 +48,7 @@ impl Chunks {
         Some(found)
     }
 
-    pub(super) fn add(&self, topic: &str, partition: u32, batches: &[Arc<LoggedBatch>]) {
+    pub(crate) fn add(&self, topic: &str, partition: u32, batches: &[Arc<LoggedBatch>]) {
         let bytes = batches.iter().map(|batch| batch.bytes.len()).sum();
         let mut chunks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         chunks.push_back(Chunk { topic: topic.to_owned(), partition, batches: batches.to_vec(), bytes });
@@ -59,13 +59,13 @@ impl Chunks {
     }
 
     /// Forgets a topic: one of its name may be made anew.
-    pub(super) fn forget(&self, topic: &str) {
+    pub(crate) fn forget(&self, topic: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|chunk| chunk.topic != topic);
     }
 }
 
 /// The batches from the one that holds an offset on, until they have so many records, at least one.
-pub(super) fn from(batches: &[Arc<LoggedBatch>], offset: u64, most: u64) -> Vec<Arc<LoggedBatch>> {
+pub(crate) fn from(batches: &[Arc<LoggedBatch>], offset: u64, most: u64) -> Vec<Arc<LoggedBatch>> {
     let first = batches.partition_point(|batch| batch.head.end() <= offset);
     let mut records = 0;
     let wanted = batches[first..].iter().take_while(|batch| {

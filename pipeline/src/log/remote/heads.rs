@@ -1,5 +1,5 @@
 //! The heads of what was appended lately, remembered while many tasks are opened at once: each looks for its own records
-//! behind its checkpoint, in the same stretches of the same topics, and Kafka has no heads without the records.
+//! behind its checkpoint, in the same stretches of the same topics, and a cluster has no heads without the records.
 
 use crate::log::{FrameHead, LogError};
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ struct State {
 
 /// The stretches that were read since somebody has wanted them to be remembered.
 #[derive(Default)]
-pub(super) struct Heads(Mutex<State>);
+pub(crate) struct Heads(Mutex<State>);
 
 impl Heads {
     fn state(&self) -> MutexGuard<'_, State> {
@@ -34,7 +34,7 @@ impl Heads {
     }
 
     /// From now on what is read is remembered; or, once nobody wants that any more, all is forgotten.
-    pub(super) fn remember(&self, wanted: bool) {
+    pub(crate) fn remember(&self, wanted: bool) {
         let mut state = self.state();
         state.wanted = if wanted { state.wanted + 1 } else { state.wanted.saturating_sub(1) };
         if state.wanted == 0 {
@@ -43,7 +43,7 @@ impl Heads {
     }
 
     /// The heads of a stretch, of which only what is not remembered is read. Whoever wants the same meanwhile waits for that.
-    pub(super) fn read(
+    pub(crate) fn read(
         &self,
         topic: &str,
         partition: u32,

@@ -1,38 +1,37 @@
-//! Topics of Kafka, read beside a job that may be running.
+//! Topics in a cluster, read beside a job that may be running.
 
-use super::fetch::Fetcher;
-use super::{KafkaOptions, name_of, until_found};
-use crate::log::{Fetched, FrameHead, LogError};
+use super::{Fetch, until_found};
+use crate::log::{ClusterOptions, Fetched, FrameHead, LogError};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use weir_proto::{TaskId, TopicId};
 
 /// The topics of a data directory.
-pub struct KafkaTopics {
-    options: KafkaOptions,
-    fetcher: Arc<Fetcher>,
+pub struct RemoteTopics {
+    options: ClusterOptions,
+    fetcher: Arc<dyn Fetch>,
 }
 
-impl KafkaTopics {
-    pub(in crate::log) fn new(options: KafkaOptions) -> Self {
-        KafkaTopics { fetcher: Arc::new(Fetcher::new(&options)), options }
+impl RemoteTopics {
+    pub(in crate::log) fn new(options: ClusterOptions) -> Self {
+        RemoteTopics { fetcher: options.fetcher(), options }
     }
 
-    pub(in crate::log) fn options(&self) -> &KafkaOptions {
+    pub(in crate::log) fn options(&self) -> &ClusterOptions {
         &self.options
     }
 
     pub(in crate::log) fn has(&self, topic: TopicId) -> Result<bool, LogError> {
-        Ok(self.fetcher.partitions(&name_of(&self.options, topic))? > 0)
+        Ok(self.fetcher.partitions(&self.fetcher.name_of(topic))? > 0)
     }
 
     pub(in crate::log) fn path(&self, topic: TopicId) -> PathBuf {
-        path_of(&self.options, topic)
+        self.fetcher.path_of(topic)
     }
 
     /// None of its records, if there is no such topic.
     pub(in crate::log) fn reader(&self, topic: TopicId) -> Result<TopicReader, LogError> {
-        let name = name_of(&self.options, topic);
+        let name = self.fetcher.name_of(topic);
         let partitions = self.fetcher.partitions(&name)?;
         let reader = TopicReader {
             path: self.path(topic),
@@ -45,15 +44,10 @@ impl KafkaTopics {
     }
 }
 
-/// What stands for a topic in messages.
-pub(super) fn path_of(options: &KafkaOptions, topic: TopicId) -> PathBuf {
-    PathBuf::from(format!("kafka://{}/{}", options.brokers, name_of(options, topic)))
-}
-
 /// One topic.
 pub struct TopicReader {
     path: PathBuf,
-    fetcher: Arc<Fetcher>,
+    fetcher: Arc<dyn Fetch>,
     name: String,
     /// The oldest and the end offset of each partition, as they were when it was looked last.
     offsets: RwLock<Vec<(u64, u64)>>,
