@@ -4,6 +4,7 @@
 
 mod cluster;
 mod consumer;
+mod coordinators;
 mod generations;
 mod group;
 mod nodes;
