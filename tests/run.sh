@@ -7,12 +7,28 @@ cd "$(dirname "$0")/.."
 # shellcheck source=tests/lib.sh
 . tests/lib.sh
 
+stop_servers() {
+  [[ -z ${KAFKA_DIR:-} ]] || deploy/kafka.sh down --wipe --dir "$KAFKA_DIR"
+  [[ -z ${ZOOKEEPER_DIR:-} ]] || deploy/zookeeper.sh down --wipe --dir "$ZOOKEEPER_DIR"
+}
+
+start_zookeeper() {
+  ZOOKEEPER_DIR=$(mktemp --directory)
+  if ZOOKEEPER_SERVERS=$(deploy/zookeeper.sh up --port 0 --dir "$ZOOKEEPER_DIR"); then
+    export ZOOKEEPER_SERVERS ZOOKEEPER_DIR
+    trap stop_servers EXIT
+  else
+    say "No ZooKeeper can be had here: tests of its leases are skipped"
+    unset ZOOKEEPER_SERVERS ZOOKEEPER_DIR
+  fi
+}
+
 # Brings up a Kafka of its own for the tests that want one; where it cannot be had, they say that they are skipped.
 start_kafka() {
   KAFKA_DIR=$(mktemp --directory)
   if KAFKA_BROKERS=$(deploy/kafka.sh up --port 0 --dir "$KAFKA_DIR"); then
     export KAFKA_BROKERS KAFKA_DIR
-    trap 'deploy/kafka.sh down --wipe --dir "$KAFKA_DIR"' EXIT
+    trap stop_servers EXIT
   else
     say "No Kafka can be had here: tests of its log are skipped"
     unset KAFKA_BROKERS KAFKA_DIR
@@ -31,6 +47,7 @@ main() {
     --features weir-sim/sabotage,weir-pipeline/failpoints -- -D warnings
   step cargo build --workspace --release --locked
   start_kafka
+  start_zookeeper
   step cargo test --workspace --release --locked
   step tests/failpoints.sh
   step tests/sim.sh --seeds 2000

@@ -334,7 +334,7 @@ fn status(job: &Job) -> StatusResponse {
             high_watermark: log.high_watermark(topic, partition),
         })
     });
-    let workers = log.peers().unwrap_or_else(|error| {
+    let workers = job.peers().unwrap_or_else(|error| {
         tracing::warn!("{error}");
         Vec::new()
     });

@@ -11,6 +11,9 @@ pub enum JobError {
     /// The log failed.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// A worker cannot be in its group.
+    #[error(transparent)]
+    Group(#[from] crate::group::GroupError),
     /// A store failed.
     #[error(transparent)]
     State(#[from] weir_state::StateError),

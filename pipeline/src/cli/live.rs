@@ -1,6 +1,6 @@
 //! `weir run --config`: the long-running job, and what it serves.
 
-use super::run::{options_of, refused};
+use super::run::{Own, options_of, refused};
 use super::signals::Signals;
 use super::{Failure, session};
 use crate::config::{Config, Port};
@@ -30,17 +30,17 @@ const TEND_EVERY: Duration = Duration::from_secs(10);
 /// Ports whose addresses the data directory has while they listen.
 const ANNOUNCED: [Port; 4] = [Port::Metrics, Port::Control, Port::Http, Port::Grpc];
 
-pub(super) fn run(path: &Path, after_outage: bool, worker: Option<u16>) -> Result<(), Failure> {
+pub(super) fn run(path: &Path, after_outage: bool, own: Own) -> Result<(), Failure> {
     let mut config = Config::load(path).map_err(Failure::usage)?;
-    match (&mut config.group, worker) {
-        (Some(group), Some(worker)) => group.worker = worker,
-        (None, Some(_)) => {
-            return Err(Failure::usage(format!(
-                "--worker is for a group: {} has no [group]",
-                path.display()
-            )));
+    let all = config.partitions;
+    match &mut config.group {
+        Some(group) => own.tell(group, all)?,
+        None if own.worker.is_some() || own.partitions.is_some() => {
+            let text =
+                format!("--worker and --partitions are for a group: {} has no [group]", path.display());
+            return Err(Failure::usage(text));
         }
-        (_, None) => {}
+        None => {}
     }
     if config.sources.is_empty() && config.ingest.is_none() {
         tracing::warn!("{} has neither [[source]] nor [ingest]: nothing will come in", path.display());

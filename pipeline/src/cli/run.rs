@@ -3,10 +3,10 @@
 use super::progress::Progress;
 use super::signals::Signals;
 use super::{Failure, output, report};
-use crate::config::{self, ClockKind, Compression, Config, Ledger, LogKind};
+use crate::config::{self, ClockKind, Compression, Config, CoordinatorKind, Ledger, LogKind};
 use crate::data_dir::DataDir;
 use crate::error::JobError;
-use crate::group::Membership;
+use crate::group::{Coordination, Membership, ZooKeeperOptions};
 use crate::job::{Job, JobOptions};
 use crate::log::{ClusterOptions, Codec, LogChoice, LogOptions};
 use crate::rule_set::RuleSet;
@@ -42,9 +42,10 @@ pub(super) struct RunArgs {
     /// End when all of the input is charged, refused or dropped.
     #[arg(long)]
     until_end: bool,
-    /// Partitions of every topic.
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024), requires = "input")]
-    partitions: u32,
+    /// With --input: how many partitions every topic has, 1 to 1024 [default: 16]. With --config: which ones this worker of a
+    /// group always has, such as 0-7, instead of `group.partitions`.
+    #[arg(long)]
+    partitions: Option<String>,
     /// The database to write what is charged and refused to, such as postgres://user@host/database; the
     /// password may be in PGPASSWORD. The run ends when all of it is there.
     #[arg(long, requires = "input", value_name = "URL")]
@@ -66,6 +67,9 @@ pub(super) struct RunArgs {
     after_outage: bool,
 }
 
+/// Partitions of the topics of a finite run.
+const PARTITIONS: u32 = 16;
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum SummaryFormat {
     /// For people.
@@ -74,9 +78,41 @@ enum SummaryFormat {
     Json,
 }
 
+/// What a worker of a group is told apart from the configuration that all have.
+pub(super) struct Own {
+    pub(super) worker: Option<u16>,
+    pub(super) partitions: Option<String>,
+}
+
+impl Own {
+    /// It comes before what the configuration says.
+    pub(super) fn tell(self, group: &mut config::Group, all: u32) -> Result<(), Failure> {
+        group.worker = self.worker.unwrap_or(group.worker);
+        let Some(partitions) = self.partitions else { return Ok(()) };
+        if config::partitions(&partitions, all).is_none() {
+            return Err(Failure::usage(format!(
+                "--partitions is '{partitions}'; with --config it must name some of the partitions 0 to {}, such as 0-7,12",
+                all.saturating_sub(1)
+            )));
+        }
+        (group.coordinator, group.partitions) = (CoordinatorKind::Static, partitions);
+        Ok(())
+    }
+}
+
+fn partitions(count: Option<&str>) -> Result<u32, Failure> {
+    let Some(count) = count else { return Ok(PARTITIONS) };
+    let refused =
+        || Failure::usage(format!("--partitions is '{count}'; with --input it must be from 1 to 1024"));
+    count.parse().ok().filter(|count| (1..=1024).contains(count)).ok_or_else(refused)
+}
+
 pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     match &args.config {
-        Some(path) => super::live::run(path, args.after_outage, args.worker),
+        Some(path) => {
+            let own = Own { worker: args.worker, partitions: args.partitions.clone() };
+            super::live::run(path, args.after_outage, own)
+        }
         None => run_finite(&args),
     }
 }
@@ -89,7 +125,7 @@ fn run_finite(args: &RunArgs) -> Result<(), Failure> {
     }
     let config = Config {
         data_dir: args.data_dir.clone().unwrap_or_default(),
-        partitions: args.partitions,
+        partitions: partitions(args.partitions.as_deref())?,
         threads: args.threads,
         ledger: args.ledger.clone().map(|url| Ledger { url, ..Ledger::default() }),
         ..Config::default()
@@ -217,7 +253,7 @@ pub(super) fn options_of(config: &Config) -> Result<JobOptions, JobError> {
         ledger: config.ledger.clone(),
         spool: None,
         switches: Arc::default(),
-        group: config.group.as_ref().map(|group| membership(group, config)),
+        group: config.group.as_ref().map(|group| membership(group, config)).transpose()?,
         depot: depot_of(&config.checkpoints)?,
     })
 }
@@ -231,14 +267,31 @@ fn depot_of(checkpoints: &config::Checkpoints) -> Result<Option<Arc<Depot>>, Job
 }
 
 /// Who a worker is to the others.
-fn membership(group: &config::Group, config: &Config) -> Membership {
+fn membership(group: &config::Group, config: &Config) -> Result<Membership, JobError> {
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let own = || config.listen.control.map_or_else(String::new, |address| format!("{scheme}://{address}"));
-    Membership {
-        worker: group.worker,
-        session_timeout: group.session_timeout,
-        address: if group.address.is_empty() { own() } else { group.address.clone() },
-    }
+    let (by, session_timeout) = match group.coordinator {
+        CoordinatorKind::Kafka => (Coordination::Log, group.session_timeout),
+        CoordinatorKind::ZooKeeper => {
+            (Coordination::ZooKeeper(zookeeper(&group.zookeeper)?), group.zookeeper.session_timeout)
+        }
+        CoordinatorKind::Static => {
+            let own = config::partitions(&group.partitions, config.partitions).unwrap_or_default();
+            (Coordination::Fixed(own), group.session_timeout)
+        }
+    };
+    let address = if group.address.is_empty() { own() } else { group.address.clone() };
+    Ok(Membership { worker: group.worker, session_timeout, address, by })
+}
+
+fn zookeeper(section: &config::ZooKeeper) -> Result<ZooKeeperOptions, JobError> {
+    let path = &section.auth_file;
+    let auth = match path.as_os_str().is_empty() {
+        true => None,
+        false => Some(std::fs::read_to_string(path).map_err(JobError::io("read", path))?.trim().to_owned()),
+    };
+    let (servers, site) = (section.servers.clone(), section.site.clone());
+    Ok(ZooKeeperOptions { servers, path: section.path.clone(), site, auth })
 }
 
 /// The rules of a configuration.

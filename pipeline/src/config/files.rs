@@ -25,7 +25,8 @@ impl Config {
         let inputs = sources.chain(accounts).chain(networks);
         let regions = self.enrichment.iter_mut().map(|enrichment| &mut enrichment.regions);
         let ingest = spool.chain(regions);
-        let kafka = std::iter::once(&mut self.log.kafka.client_file);
+        let zookeeper = self.group.iter_mut().map(|group| &mut group.zookeeper.auth_file);
+        let kafka = std::iter::once(&mut self.log.kafka.client_file).chain(zookeeper);
         for path in data_dir.chain(inputs).chain(ingest).chain(security).chain(keys).chain(kafka) {
             // An empty path would become the folder itself, and pass for one given.
             if !path.as_os_str().is_empty() {

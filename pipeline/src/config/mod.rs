@@ -275,9 +275,9 @@ impl std::fmt::Debug for Ledger {
 
 pub use crate::log::{FluvioOptions, KafkaOptions};
 pub use credentials::Credentials;
-pub use group::Group;
+pub use group::{Group, ZooKeeper, partitions};
 pub use ingest::Ingest;
 pub use optional::{Enrichment, Mirror};
 pub use security::{Auth, Port, Tls};
 pub(crate) use values::duration_within;
-pub use values::{ClockKind, Compression, LogKind, Network};
+pub use values::{ClockKind, Compression, CoordinatorKind, LogKind, Network};

@@ -56,7 +56,8 @@ fn what_contradicts_a_group() {
         ),
         "weir.toml:1: the other workers cannot reach `listen.control` as it stands: set `group.address` to where they can, \
          such as \"http://worker-3:9465\".\n\
-         weir.toml:2: [group] shares partitions by Kafka's consumer groups; set `log.kind` to \"kafka\", or remove [group].\n\
+         weir.toml:2: [group] shares the partitions of a log that is not in one process's directory; set `log.kind` to \
+         \"kafka\", or remove [group].\n\
          weir.toml:2: [group] needs `checkpoints.remote`: whoever takes a partition over gets its state from there.\n\
          weir.toml:3: `group.session_timeout` is '5s'; it must be from \"6s\" to \"30s\".\n\
          weir.toml:4: [deliver] belongs to a job of one process: with [group] it is not supported; remove one of the two."
@@ -86,6 +87,28 @@ fn what_fluvio_cannot_do() {
     for good in [format!("{log}prefix = 'weir-2'\nretention = '4d'"), "log.fluvio.prefix = '?'".to_owned()] {
         assert!(Config::parse("weir.toml", &good).is_ok(), "{good}");
     }
+}
+
+#[test]
+fn what_contradicts_who_shares_partitions_out() {
+    let shared =
+        "partitions = 8\nlog.kind = 'kafka'\ncheckpoints.remote = 's3://weir/checkpoints'\n[group]\n";
+    for (group, problem) in [
+        ("partitions = '0-3'", "`group.partitions` says which partitions this worker has"),
+        ("coordinator = 'static'", "it must name some of the partitions 0 to 7"),
+        ("coordinator = 'static'\npartitions = '4-8'", "it must name some of the partitions 0 to 7"),
+        ("coordinator = 'static'\npartitions = '3-1'", "it must name some of the partitions 0 to 7"),
+        ("coordinator = 'zookeeper'\nzookeeper.path = 'weir'", "it must be the path of a node"),
+        ("coordinator = 'zookeeper'\nzookeeper.session_timeout = '1s'", "from \"4s\" to \"60s\""),
+    ] {
+        let said = refused(&format!("{shared}{group}"));
+        assert!(said.contains(problem) && said.lines().count() == 1, "{group}: {said}");
+    }
+    for group in ["coordinator = 'static'\npartitions = '0-3, 7'", "coordinator = 'zookeeper'"] {
+        let text = format!("{shared}{group}");
+        assert!(Config::parse("weir.toml", &text).is_ok(), "{text}");
+    }
+    assert_eq!(super::partitions("0-2, 7,1", 8), Some(vec![0, 1, 2, 7]));
 }
 
 #[test]

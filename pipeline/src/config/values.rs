@@ -22,6 +22,18 @@ pub enum LogKind {
     Fluvio,
 }
 
+/// Who decides which worker of a group has which partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase", expecting = "\"kafka\", \"zookeeper\" or \"static\"")]
+pub enum CoordinatorKind {
+    /// Kafka's consumer groups.
+    Kafka,
+    /// Leases in Apache ZooKeeper.
+    ZooKeeper,
+    /// Nobody: each worker says which ones it has.
+    Static,
+}
+
 /// Whose minutes make the ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase", expecting = "\"wall\" or \"events\"")]

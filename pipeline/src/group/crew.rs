@@ -1,6 +1,6 @@
 //! What a worker is to have, and what it has.
 
-use super::Hands;
+use super::{Hands, Peer};
 use crate::error::JobError;
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -30,9 +30,15 @@ struct State {
 pub struct Crew {
     state: Mutex<State>,
     changed: Condvar,
+    seen: Mutex<Vec<Peer>>,
 }
 
 impl Crew {
+    /// The workers of the group, so far as this one was told.
+    pub fn seen(&self) -> Vec<Peer> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,6 +106,10 @@ impl Hands for Crew {
     fn give_up_all(&self) {
         let all: Vec<u32> = self.state().wanted.iter().copied().collect();
         self.give_up(&all);
+    }
+
+    fn sees(&self, workers: Vec<Peer>) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = workers;
     }
 
     fn give_up(&self, partitions: &[u32]) {

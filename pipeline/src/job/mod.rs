@@ -16,10 +16,10 @@ use crate::error::JobError;
 use crate::fleet::Fleet;
 use crate::flow::{ACCOUNTS_WRITES, COLLECT_WRITES, COMMANDS_WRITES, FLOW};
 use crate::generations::{Entry, Generation, Promotion, Registry, check_settled};
-use crate::group::{Afar, Crew, Gatherer, Membership, Takeovers, Whole};
+use crate::group::{Afar, Coordination, Crew, Gatherer, Membership, Peer, Takeovers, Whole};
 use crate::ingest::{Spool, SpoolOptions};
 use crate::ledger::Ledger;
-use crate::log::{Follow, LiveLog, LogChoice};
+use crate::log::{Follow, LiveLog, LogChoice, LogError};
 use crate::operations::OperatorLog;
 use crate::retention::Keeper;
 use crate::rule_set::RuleSet;
@@ -333,6 +333,14 @@ impl Job {
     /// The generations.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// The workers of the group that it is in, in order; none if it is in none.
+    pub fn peers(&self) -> Result<Vec<Peer>, LogError> {
+        match &self.group {
+            Some((membership, crew)) if membership.by != Coordination::Log => Ok(crew.seen()),
+            _ => self.log.peers(),
+        }
     }
 
     /// Whether a finite input was carried through to its end.

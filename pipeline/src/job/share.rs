@@ -27,7 +27,7 @@ impl Job {
     }
 
     fn attend_until_stopped(&self, membership: &Membership, crew: &Arc<Crew>) -> Result<(), JobError> {
-        let mut place = self.log.join(membership, crew.clone())?;
+        let mut place = membership.join(self.dir.partitions(), self.log.clone(), crew.clone())?;
         crate::metrics::holds(0);
         tracing::info!("worker {} waits for its share of the partitions", membership.worker);
         let mut told = Instant::now();

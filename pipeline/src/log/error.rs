@@ -135,9 +135,7 @@ pub enum LogError {
         group: String,
     },
     /// This log knows no groups.
-    #[error(
-        "several workers can only share the partitions of a log of Kafka: set `log.kind` to \"kafka\", or leave out [group]"
-    )]
+    #[error("this log knows no groups of workers: set `group.coordinator` to \"zookeeper\" or \"static\"")]
     NoGroups,
     /// What was to be appended is no batch.
     #[error("what was to be appended is no batch of records: this is a fault of weir")]

@@ -33,6 +33,18 @@ impl Group {
     }
 
     pub(super) fn begin_at(kafka: &Kafka, workers: usize, clock: &str, times: &[&str]) -> Self {
+        let group = Self::start(kafka, workers, clock, times, |_| "session_timeout = \"6s\"".to_owned());
+        group.wait_for_shares(|held, least| held.iter().all(|held| *held >= least))
+    }
+
+    /// Workers that do not have their partitions yet; `section` is what each of them has in `[group]` beside its number.
+    pub(super) fn start(
+        kafka: &Kafka,
+        workers: usize,
+        clock: &str,
+        times: &[&str],
+        section: impl Fn(usize) -> String,
+    ) -> Self {
         let scratch = Scratch::new(&kafka.prefix);
         let options = ["--events", "30000", "--users", "3000", "--advertisers", "60", "--seed", "7"];
         let options = [&options[..], &["--malformed-rate", "0"], times].concat();
@@ -47,10 +59,10 @@ impl Group {
                 job.without_accounts();
             }
             job.configure(&format!(
-                "\n[time]\nclock = {clock:?}\n{}\n[checkpoints]\nremote = \"file://{}\"\n\n[group]\nworker = {number}\n\
-                 session_timeout = \"6s\"\n",
+                "\n[time]\nclock = {clock:?}\n{}\n[checkpoints]\nremote = \"file://{}\"\n\n[group]\nworker = {number}\n{}\n",
                 kafka.section(),
-                depot.display()
+                depot.display(),
+                section(number)
             ));
             job
         };
@@ -60,17 +72,25 @@ impl Group {
             worker.start();
         }
         group.workers.iter_mut().for_each(LongRun::wait_until_up);
-        let accounts = group.traffic.accounts.lines().count() - 1;
-        wait_until("all partitions to be somebody's, and the accounts open", || {
-            group.workers.iter_mut().for_each(LongRun::assert_alive);
-            count("answers", group.workers[0].data_dir()).is_some_and(|answers| answers >= accounts)
-                && group.all_is_shared()
-        });
         group
     }
 
+    /// Waits until all partitions are somebody's, as it should be, and the accounts are open. What should be is told of the
+    /// partitions that each worker has, and a fair share.
+    pub(super) fn wait_for_shares(mut self, is_right: impl Fn(&[usize], usize) -> bool) -> Self {
+        let accounts = self.traffic.accounts.lines().count() - 1;
+        wait_until("all partitions to be somebody's, and the accounts open", || {
+            self.workers.iter_mut().for_each(LongRun::assert_alive);
+            let (held, least) = (self.held(), PARTITIONS / self.workers.len());
+            count("answers", self.workers[0].data_dir()).is_some_and(|answers| answers >= accounts)
+                && held.iter().sum::<usize>() == PARTITIONS
+                && is_right(&held, least)
+        });
+        self
+    }
+
     /// Any worker knows of all others.
-    fn assert_status(&self) {
+    pub(super) fn assert_status(&self) {
         for worker in &self.workers {
             let control = format!("http://127.0.0.1:{}", worker.control_port());
             let done = Weir::start(weir().args(["status", "--json", "--control", &control])).wait().ok();
@@ -85,12 +105,10 @@ impl Group {
         }
     }
 
-    /// Whether each worker has its part of the partitions, and has opened it.
-    fn all_is_shared(&self) -> bool {
+    /// How many partitions each worker has, and has opened.
+    pub(super) fn held(&self) -> Vec<usize> {
         let of = |worker: &LongRun| metric(worker.metrics_port(), "weir_group_partitions").unwrap_or(0.0);
-        let held: Vec<usize> = self.workers.iter().map(|worker| of(worker) as usize).collect();
-        let least = PARTITIONS / self.workers.len();
-        held.iter().sum::<usize>() == PARTITIONS && held.iter().all(|held| *held >= least)
+        self.workers.iter().map(|worker| of(worker) as usize).collect()
     }
 
     /// The partitions that workers told of in `notices`, in the order of that topic's partitions.
@@ -177,13 +195,48 @@ impl Group {
         self.workers[0].data_dir()
     }
 
-    fn results(&mut self) -> (Input, Taps) {
+    pub(super) fn results(&mut self) -> (Input, Taps) {
         self.stop();
         (self.input(), Taps::read(self.data_dir()))
     }
 
     pub(super) fn input(&self) -> Input {
         Input::of(&self.traffic.lines, &self.traffic.accounts)
+    }
+}
+
+/// Kills and pauses of workers at random.
+pub(super) struct Troubles {
+    rng: Rng,
+    /// How many there were.
+    pub(super) made: usize,
+}
+
+impl Troubles {
+    pub(super) fn new() -> Self {
+        Troubles { rng: Rng::new(23), made: 0 }
+    }
+
+    /// Some, one after the other.
+    pub(super) fn make(&mut self, workers: &mut [LongRun]) {
+        for _ in 0..TROUBLES {
+            let nth = self.rng.bits() as usize % workers.len();
+            let worker = &mut workers[nth];
+            std::thread::sleep(Duration::from_millis(400).mul_f64(self.rng.share()));
+            self.made += 1;
+            // Now and then it is away for so long that others get its partitions.
+            let is_long = self.made.is_multiple_of(5);
+            let away = if is_long { SESSION + Duration::from_secs(3) } else { Duration::from_millis(300) };
+            if self.made.is_multiple_of(2) {
+                worker.kill9();
+                std::thread::sleep(away);
+                worker.start();
+            } else {
+                worker.signal("STOP");
+                std::thread::sleep(away);
+                worker.signal("CONT");
+            }
+        }
     }
 }
 
@@ -205,28 +258,9 @@ fn workers_that_die_and_stand_still_lose_and_double_nothing() {
     let Some(kafka) = Kafka::of("kafka-troubles") else { return };
     let expected = embedded();
     let mut group = Group::begin(&kafka, WORKERS);
-    let mut rng = Rng::new(23);
-    let mut nth = 0;
-    group.bill(|workers| {
-        for _ in 0..TROUBLES {
-            let worker = &mut workers[rng.bits() as usize % WORKERS];
-            std::thread::sleep(Duration::from_millis(400).mul_f64(rng.share()));
-            nth += 1;
-            // Now and then it is away for so long that others get its partitions.
-            let away =
-                if nth % 5 == 0 { SESSION + Duration::from_secs(3) } else { Duration::from_millis(300) };
-            if nth % 2 == 0 {
-                worker.kill9();
-                std::thread::sleep(away);
-                worker.start();
-            } else {
-                worker.signal("STOP");
-                std::thread::sleep(away);
-                worker.signal("CONT");
-            }
-        }
-    });
-    assert!(nth >= 20);
+    let mut troubles = Troubles::new();
+    group.bill(|workers| troubles.make(workers));
+    assert!(troubles.made >= 20);
     assert_audited(group.data_dir());
     let told_of = group.told_of();
     // Each came to a worker at the start, and some to others since.

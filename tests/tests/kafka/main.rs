@@ -4,6 +4,7 @@
 
 mod cluster;
 mod consumer;
+mod coordinators;
 mod generations;
 mod group;
 mod nodes;
@@ -16,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use weir_tests::{
-    Fed, Input, LongRun, Rng, SHARES, Scratch, Taps, Traffic, ask, ask_json, assert_same_where_certain,
-    assert_sound, count, cuts, generations, start_ask,
+    Fed, LongRun, Rng, SHARES, Taps, ask, ask_json, assert_same_where_certain, assert_sound, count, cuts,
+    generations, start_ask,
 };
 
 /// For how long a broker is away.

@@ -3,7 +3,7 @@
 
 use super::lag;
 use super::options::KafkaOptions;
-use crate::group::{Coordinator, Hands, Membership};
+use crate::group::{Coordinator, GroupError, Hands, Membership};
 use crate::log::LogError;
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
@@ -122,10 +122,10 @@ fn consumer(
 }
 
 impl Coordinator for Member {
-    fn attend(&mut self) -> Result<(), LogError> {
+    fn attend(&mut self) -> Result<(), GroupError> {
         match self.consumer.poll(POLL) {
             Some(Err(error)) => match error.rdkafka_error_code() {
-                Some(Code::FencedInstanceId | Code::Fatal) => self.rejoin(),
+                Some(Code::FencedInstanceId | Code::Fatal) => Ok(self.rejoin()?),
                 // The client tries again by itself; topics that are gone are noticed by those who read them.
                 _ => {
                     tracing::debug!("the group: {error}");

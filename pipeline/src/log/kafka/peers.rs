@@ -83,6 +83,7 @@ mod tests {
             worker: 17,
             session_timeout: Duration::from_secs(10),
             address: "http://a-17:9465".to_owned(),
+            by: crate::group::Coordination::Log,
         };
         let id = client_id("weir-eu", &membership);
         assert_eq!(worker_of("weir-eu", &id), Some((17, "http://a-17:9465".to_owned())));
