@@ -11,14 +11,36 @@ use crate::process::{Done, Weir, weir};
 /// How long something may take that takes a moment.
 const LONG: Duration = Duration::from_secs(60);
 
+/// How long it may take servers and workers to get on.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+/// How long an event may take on the average.
+const EACH: Duration = Duration::from_micros(200);
+/// How long to wait before it is looked again, at the least.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Waits until something is so.
 #[track_caller]
-pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(50));
+pub fn wait_for(what: &str, is_so: impl FnMut() -> bool) {
+    wait_at_most(LONG, what, is_so);
+}
+
+/// Waits until something is so, but not longer than this. It is not looked for more than half of the time.
+#[track_caller]
+pub fn wait_at_most(patience: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    loop {
+        let looked = Instant::now();
+        if is_so() {
+            return;
+        }
+        assert!(begun.elapsed() < patience, "waited {patience:?} for {what}");
+        std::thread::sleep(looked.elapsed().max(LOOK));
     }
+}
+
+/// How much longer what becomes of so many lines may take.
+pub fn patience_for(lines: usize) -> Duration {
+    EACH * u32::try_from(lines).unwrap()
 }
 
 /// Starts `weir` with these words for a data directory.

@@ -18,6 +18,7 @@ mod expect;
 mod fault;
 mod fed;
 mod feed;
+mod group;
 mod http;
 mod input;
 mod job;
@@ -41,7 +42,9 @@ mod tree;
 mod windows;
 
 pub use ad::{Ad, accounts_csv, clicks};
-pub use ask::{Generation, ask, ask_json, cuts, generations, minutes_of, start_ask, wait_for};
+pub use ask::{
+    Generation, PATIENCE, ask, ask_json, cuts, generations, minutes_of, start_ask, wait_at_most, wait_for,
+};
 pub use audit::{Audit, assert_sound, assert_summary, run_soundly};
 pub use bill::bill;
 pub use bursts::Bursts;
@@ -52,6 +55,7 @@ pub use doors::{Answer, Door, GrpcDoor, HttpDoor, of_reply};
 pub use fault::{Failpoint, Fault, Side, ask_with, start_with, steps};
 pub use fed::{Fed, SHARES};
 pub use feed::{Feed, Traffic};
+pub use group::{Group, PARTITIONS, SESSION, Shape, Troubles};
 pub use http::{Http, Reply};
 pub use input::{Account, Event, Input};
 pub use job::{Dataset, Job, Summary};
@@ -66,6 +70,6 @@ pub use scrape::metric;
 pub use scratch::{Rng, Scratch, free_port, now_ms};
 pub use sink::{Mood, Sink};
 pub use small_disk::SmallDisk;
-pub use taps::{Charge, Dropped, Nanos, Taps, count, records, tap};
+pub use taps::{Charge, Dropped, Nanos, Taps, billed, count, records, tap};
 pub use target::Target;
 pub use tree::{copy_tree, flip, tree};

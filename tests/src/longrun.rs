@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::ask::{ask_json, wait_for};
+use crate::ask::{ask_json, patience_for, wait_at_most};
 use crate::input::Input;
 use crate::process::{Done, Weir, weir};
 use crate::scratch::{Scratch, free_port};
@@ -212,14 +212,14 @@ impl LongRun {
     #[track_caller]
     pub fn wait_until_taken(&mut self, lines: usize) {
         let taken = || count("raw", &self.data_dir).unwrap_or(0);
-        wait_for(&format!("{lines} lines to be taken in"), || taken() >= lines);
+        wait_at_most(CATCH_UP + patience_for(lines), "all lines to be taken in", || taken() >= lines);
         assert_eq!(taken(), lines, "more was taken in than there is");
     }
 
     /// Stops the job once so many lines are billed; what it reports then.
     #[track_caller]
     pub fn finish(&mut self, lines: usize) -> Value {
-        let deadline = Instant::now() + CATCH_UP;
+        let deadline = Instant::now() + CATCH_UP + patience_for(lines);
         loop {
             self.wait_until_taken(lines);
             std::thread::sleep(3 * POLL);

@@ -106,6 +106,11 @@ pub fn count(topic: &str, data_dir: &Path) -> Option<usize> {
     }
 }
 
+/// Lines of which it is decided what becomes of them.
+pub fn billed(data_dir: &Path) -> usize {
+    ["charges", "dropped"].into_iter().filter_map(|topic| count(topic, data_dir)).sum()
+}
+
 fn start_tap(topic: &str, data_dir: &Path) -> Weir {
     let mut command = weir();
     command.args(["tap", topic, "--from", "start", "--until", "end"]);

@@ -14,6 +14,8 @@ use super::{Config, CoordinatorKind, LogKind, values};
 /// How soon, at the least and at most, a worker that is silent may lose its partitions.
 const SESSION: RangeInclusive<Duration> = Duration::from_secs(6)..=Duration::from_secs(30);
 const SESSION_OF_ZOOKEEPER: RangeInclusive<Duration> = Duration::from_secs(4)..=Duration::from_secs(60);
+/// How long the session of a worker in a site may be: another site is to have taken over within 30 seconds.
+const SESSION_OF_SITE: Duration = Duration::from_secs(20);
 
 /// `[group]`: one of several workers.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -56,7 +58,7 @@ pub struct ZooKeeper {
     pub servers: String,
     /// The node that all nodes of the group are below, another one for each group (default `/weir`).
     pub path: String,
-    /// After how long of silence the partitions of a worker go to others, 4s to 60s (default 30s).
+    /// After how long of silence the partitions of a worker go to others, 4s to 60s, with a site at most 20s (default 30s).
     #[serde(deserialize_with = "values::duration")]
     pub session_timeout: Duration,
     /// The data centre of this worker: those of one share the partitions, those of others stand by (default none).
@@ -100,9 +102,15 @@ impl Checker<'_> {
         self.address(group);
         if log.kind == LogKind::Embedded {
             let message = "[group] shares the partitions of a log that is not in one process's directory; set `log.kind` to \
-                           \"kafka\", or remove [group]."
+                           \"kafka\" or \"fluvio\", or remove [group]."
                 .to_owned();
             self.blame(&["group", "log.kind"], message);
+        }
+        if log.kind == LogKind::Fluvio && group.coordinator == CoordinatorKind::Kafka {
+            let message = "Fluvio has no groups that could share partitions out; set `group.coordinator` to \"zookeeper\" or \
+                           \"static\"."
+                .to_owned();
+            self.blame(&["group.coordinator", "group", "log.kind"], message);
         }
         self.coordinator(group);
         if checkpoints.remote.is_empty() {
@@ -156,6 +164,16 @@ impl Checker<'_> {
                 group.zookeeper.path
             );
             self.blame(&["group.zookeeper.path"], message);
+        }
+        let (site, session) = (&group.zookeeper.site, group.zookeeper.session_timeout);
+        if !site.is_empty() && session > SESSION_OF_SITE && SESSION_OF_ZOOKEEPER.contains(&session) {
+            let message = format!(
+                "`group.zookeeper.session_timeout` is '{}'; set it to \"{}\" or less with `group.zookeeper.site`, so that \
+                 another site takes over within 30 seconds.",
+                text(session),
+                text(SESSION_OF_SITE)
+            );
+            self.blame(&["group.zookeeper.session_timeout", "group.zookeeper.site"], message);
         }
     }
 

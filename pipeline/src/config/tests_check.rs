@@ -57,7 +57,7 @@ fn what_contradicts_a_group() {
         "weir.toml:1: the other workers cannot reach `listen.control` as it stands: set `group.address` to where they can, \
          such as \"http://worker-3:9465\".\n\
          weir.toml:2: [group] shares the partitions of a log that is not in one process's directory; set `log.kind` to \
-         \"kafka\", or remove [group].\n\
+         \"kafka\" or \"fluvio\", or remove [group].\n\
          weir.toml:2: [group] needs `checkpoints.remote`: whoever takes a partition over gets its state from there.\n\
          weir.toml:3: `group.session_timeout` is '5s'; it must be from \"6s\" to \"30s\".\n\
          weir.toml:4: [deliver] belongs to a job of one process: with [group] it is not supported; remove one of the two."
@@ -100,6 +100,7 @@ fn what_contradicts_who_shares_partitions_out() {
         ("coordinator = 'static'\npartitions = '3-1'", "it must name some of the partitions 0 to 7"),
         ("coordinator = 'zookeeper'\nzookeeper.path = 'weir'", "it must be the path of a node"),
         ("coordinator = 'zookeeper'\nzookeeper.session_timeout = '1s'", "from \"4s\" to \"60s\""),
+        ("coordinator = 'zookeeper'\nzookeeper.site = 'east'", "set it to \"20s\" or less"),
     ] {
         let said = refused(&format!("{shared}{group}"));
         assert!(said.contains(problem) && said.lines().count() == 1, "{group}: {said}");
@@ -107,7 +108,10 @@ fn what_contradicts_who_shares_partitions_out() {
     for group in ["coordinator = 'static'\npartitions = '0-3, 7'", "coordinator = 'zookeeper'"] {
         let text = format!("{shared}{group}");
         assert!(Config::parse("weir.toml", &text).is_ok(), "{text}");
+        assert!(Config::parse("weir.toml", &text.replace("kafka", "fluvio")).is_ok(), "{text}");
     }
+    let said = refused(&format!("{shared}worker = 1").replace("kafka", "fluvio"));
+    assert!(said.contains("Fluvio has no groups") && said.lines().count() == 1, "{said}");
     assert_eq!(super::partitions("0-2, 7,1", 8), Some(vec![0, 1, 2, 7]));
 }
 

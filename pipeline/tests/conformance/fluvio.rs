@@ -1,6 +1,8 @@
 //! What the log of Fluvio refuses, and how it says so.
 
 use super::suite::{PARTITIONS, TOPIC, append, batch, producer, wait};
+use fluvio::metadata::topic::{CleanupPolicy, SegmentBasedPolicy, TopicSpec, TopicStorageConfig};
+use fluvio::{FluvioAdmin, FluvioClusterConfig};
 use std::time::Duration;
 use weir_pipeline::log::{FluvioLog, FluvioOptions, Follow, LiveLog, LogError};
 
@@ -13,6 +15,31 @@ pub fn options(test: &str) -> Option<FluvioOptions> {
     let replication = std::env::var("FLUVIO_SPUS").map_or(1, |spus| spus.parse().unwrap());
     let prefix = format!("conformance-{}", std::process::id());
     Some(FluvioOptions { address, prefix, replication, ..FluvioOptions::default() })
+}
+
+/// Records of a segment of a topic [with a short retention](with_short_retention), at the most.
+pub const SEGMENT_RECORDS: u64 = 2_000;
+/// A record has more than half as many bytes.
+const SEGMENT_BYTES: u32 = 65_536;
+const RETENTION: Duration = Duration::from_secs(2);
+
+/// The cluster, with a topic whose records it soon deletes: all but those of the segment that is written to.
+pub fn with_short_retention(options: FluvioOptions) -> FluvioOptions {
+    let options = FluvioOptions { retention: RETENTION, ..options };
+    let mut topic = TopicSpec::new_computed(PARTITIONS, u32::from(options.replication), None);
+    let time_in_seconds = RETENTION.as_secs() as u32;
+    topic.set_cleanup_policy(CleanupPolicy::Segment(SegmentBasedPolicy { time_in_seconds }));
+    topic.set_storage(TopicStorageConfig {
+        segment_size: Some(SEGMENT_BYTES),
+        max_partition_size: Some(1 << 50),
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let config = FluvioClusterConfig::new(&options.address);
+        let admin = FluvioAdmin::connect_with_config(&config).await.unwrap();
+        admin.create(format!("{}-judged", options.prefix), false, topic).await.unwrap();
+    });
+    options
 }
 
 fn open(options: &FluvioOptions, partitions: u32) -> FluvioLog {

@@ -1,12 +1,16 @@
 //! Jobs whose log is that of Fluvio: in the cluster whose controller `FLUVIO_ADDR` names, with partitions on `FLUVIO_SPUS` of its
 //! SPUs, or one. Without it each test says that it is skipped. `FLUVIO_NODE` is a program that ends an SPU with `kill -9` when it
-//! is called with the word `kill`, and starts it again with `start`.
+//! is called with the word `kill`, and starts it again with `start`; `FLUVIO_EVENTS` is how many events several workers get, who share
+//! the partitions by leases in the ZooKeeper that `ZOOKEEPER_SERVERS` names.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::process::Command;
 use std::time::Duration;
 
-use weir_tests::{Fed, Input, LongRun, Rng, Taps, ask, assert_same_where_certain, assert_sound, metric};
+use weir_tests::{
+    Fed, Group, Input, LongRun, PARTITIONS, PATIENCE, Rng, Shape, Taps, ask, assert_same_where_certain,
+    assert_sound, metric, wait_at_most,
+};
 
 /// For how long an SPU is away.
 const AWAY: Duration = Duration::from_secs(4);
@@ -24,11 +28,13 @@ impl Fluvio {
             eprintln!("skipped: {test}, since FLUVIO_ADDR names no cluster of Fluvio");
             return None;
         };
-        let replication = std::env::var("FLUVIO_SPUS").unwrap_or("1".to_owned());
+        let replication: u32 = number("FLUVIO_SPUS", 1);
+        // A follower that has missed something looks for it after ten seconds.
+        let timeout = if replication > 1 { 30 } else { 3 };
         let prefix = format!("{test}-{}", std::process::id());
         let section = format!(
             "\n[log]\nkind = \"fluvio\"\n\n[log.fluvio]\naddress = {address:?}\nprefix = {prefix:?}\n\
-             replication = {replication}\ntimeout = \"3s\"\n"
+             replication = {replication}\ntimeout = \"{timeout}s\"\n"
         );
         Some(Fluvio { test, section })
     }
@@ -42,6 +48,20 @@ impl Fluvio {
         assert_same_where_certain(&input, &expected, &taps);
         ask(fed.job.data_dir(), &["audit"]).ok();
     }
+}
+
+/// What a variable says.
+fn number(variable: &str, otherwise: u32) -> u32 {
+    std::env::var(variable).map_or(otherwise, |text| text.parse().unwrap())
+}
+
+/// Ends an SPU, or starts it again; none if there is no program that does so.
+fn node(test: &str) -> Option<impl Fn(&str)> {
+    let Ok(program) = std::env::var("FLUVIO_NODE") else {
+        eprintln!("skipped: {test}, since FLUVIO_NODE names no program that kills an SPU");
+        return None;
+    };
+    Some(move |word: &str| assert!(Command::new(&program).arg(word).status().unwrap().success(), "{word}"))
 }
 
 #[test]
@@ -66,13 +86,7 @@ fn kills_of_the_job_lose_and_double_nothing() {
 #[test]
 fn an_spu_that_is_killed_is_waited_for() {
     let Some(fluvio) = Fluvio::of("fluvio-spu") else { return };
-    let Ok(program) = std::env::var("FLUVIO_NODE") else {
-        eprintln!(
-            "skipped: an_spu_that_is_killed_is_waited_for, since FLUVIO_NODE names no program that kills one"
-        );
-        return;
-    };
-    let node = |word: &str| assert!(Command::new(&program).arg(word).status().unwrap().success(), "{word}");
+    let Some(node) = node("an_spu_that_is_killed_is_waited_for") else { return };
     let mut resent = 0.0;
     fluvio.is_billed_as_embedded(|job, share| {
         if share == 2 {
@@ -93,4 +107,56 @@ fn an_spu_that_is_killed_is_waited_for() {
         }
     });
     assert!(resent > 0.0, "nothing had to be sent again: the SPU was not away");
+}
+
+#[test]
+fn workers_and_an_spu_that_are_killed_lose_and_double_nothing() {
+    const NAME: &str = "workers_and_an_spu_that_are_killed_lose_and_double_nothing";
+    let Some(fluvio) = Fluvio::of("fluvio-workers") else { return };
+    let Some(node) = node(NAME) else { return };
+    let Ok(servers) = std::env::var("ZOOKEEPER_SERVERS") else {
+        eprintln!("skipped: {NAME}, since ZOOKEEPER_SERVERS names no server");
+        return;
+    };
+    let path = format!("/fluvio-workers-{}", std::process::id());
+    let section = format!(
+        "coordinator = \"zookeeper\"\n\n[group.zookeeper]\nservers = {servers:?}\npath = {path:?}\nsession_timeout = \"6s\""
+    );
+    let events = number("FLUVIO_EVENTS", 30_000);
+    // Ten minutes, however many.
+    let [all, users, rate] = [events, events / 10, events / 600].map(|number| number.to_string());
+    let traffic = ["--events", &all, "--users", &users, "--rate", &rate];
+    let shape = Shape { name: NAME, log: &fluvio.section, workers: 2, clock: "events", traffic: &traffic };
+    let mut group = Group::start(&shape, |_| section.clone())
+        .wait_for_shares(|held, least| held.iter().all(|held| *held >= least));
+    let mut share = 0;
+    group.bill(|workers| {
+        match share {
+            1 => workers[1].kill9(),
+            2 => {
+                node("kill");
+                std::thread::sleep(AWAY);
+                node("start");
+            }
+            3 => {
+                let held = || metric(workers[0].metrics_port(), "weir_group_partitions");
+                wait_at_most(PATIENCE, "the partitions of the other worker", || {
+                    held() == Some(PARTITIONS as f64)
+                });
+                workers[1].start();
+            }
+            4 => {
+                node("kill");
+                workers[0].kill9();
+                node("start");
+                workers[0].start();
+            }
+            _ => {}
+        }
+        share += 1;
+    });
+    ask(group.data_dir(), &["audit"]).ok();
+    let (input, taps) = group.results();
+    assert_sound(&input, &taps);
+    assert_same_where_certain(&input, &group.alone("events"), &taps);
 }

@@ -5,9 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
-use weir_tests::{Rng, ask, records};
+use weir_tests::{Rng, SESSION, ask, records};
 
-use super::group::{Group, SESSION};
 use super::{Fed, Kafka, kill_at_random};
 
 /// What it prints of a record: where it stands, the header, and the value; bytes as in `\x1F`.
@@ -169,7 +168,7 @@ fn after_kills_of_the_job_a_consumer_finds_no_record_twice() {
 #[test]
 fn what_a_paused_worker_repeats_a_consumer_can_tell() {
     let Some(kafka) = Kafka::of("kafka-repeats") else { return };
-    let mut group = Group::begin(&kafka, 2);
+    let mut group = kafka.group(2);
     let mut rng = Rng::new(29);
     let mut share = 0;
     group.bill(|workers| {

@@ -4,9 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use weir_tests::{LongRun, assert_same_where_certain, assert_sound};
+use weir_tests::{LongRun, Troubles, assert_same_where_certain, assert_sound};
 
-use super::group::{Group, Troubles};
 use super::{Kafka, assert_audited, embedded, wait_until};
 
 const WORKERS: usize = 3;
@@ -37,10 +36,10 @@ fn leases_of_workers_that_die_and_stand_still_lose_and_double_nothing() {
     let Some(kafka) = Kafka::of("leases-troubles") else { return };
     let Some(section) = zookeeper("leases-troubles") else { return };
     let expected = embedded();
-    let group = Group::start(&kafka, WORKERS, "events", &["--rate", "50"], |_| section.clone());
+    let group = kafka.start_group(WORKERS, "events", &["--rate", "50"], |_| section.clone());
     let mut group = group.wait_for_shares(|held, least| held.iter().all(|held| *held >= least));
     group.assert_status();
-    let (mut troubles, mut share) = (Troubles::new(), 0);
+    let (mut troubles, mut share) = (Troubles::seeded(23), 0);
     group.bill(|workers| {
         // The server itself dies, too: whoever has something goes on with it meanwhile.
         if share == 2 {
@@ -65,7 +64,7 @@ fn a_site_that_stands_by_takes_over_and_keeps_it() {
     let Some(section) = zookeeper("sites") else { return };
     let expected = embedded();
     let site = |worker: usize| format!("{section}\nsite = {:?}", ["east", "west"][worker]);
-    let group = Group::start(&kafka, 2, "events", &["--rate", "50"], site);
+    let group = kafka.start_group(2, "events", &["--rate", "50"], site);
     // Whoever came first works.
     let mut group = group.wait_for_shares(|held, _| held.contains(&0));
     let works = group.held().iter().position(|held| *held > 0).unwrap();
@@ -94,7 +93,7 @@ fn workers_with_fixed_partitions_bill_what_one_job_bills() {
     let Some(kafka) = Kafka::of("fixed") else { return };
     let expected = embedded();
     let own = |worker: usize| format!("coordinator = \"static\"\npartitions = {:?}", ["0-7", "8-15"][worker]);
-    let group = Group::start(&kafka, 2, "events", &["--rate", "50"], own);
+    let group = kafka.start_group(2, "events", &["--rate", "50"], own);
     let mut group = group.wait_for_shares(|held, least| held == [least, least]);
     group.bill(|workers| {
         workers[0].kill9();

@@ -5,12 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use weir_tests::{
-    Line, LongRun, Taps, ask, ask_json, assert_same_where_certain, assert_sound, count, cuts, generations,
-    start_ask,
+    Group, Line, LongRun, ask, ask_json, assert_same_where_certain, assert_sound, count, cuts, generations,
+    start_ask, wait_at_most,
 };
 
-use super::group::Group;
-use super::{Kafka, assert_audited, wait_at_most};
+use super::{Kafka, assert_audited};
 
 const WORKERS: usize = 3;
 /// Minutes are those of the clock on the wall, and a generation takes over two of them ahead.
@@ -20,7 +19,7 @@ const MINUTES: Duration = Duration::from_secs(300);
 fn a_group_goes_over_to_other_rules_and_back_while_workers_die() {
     let Some(kafka) = Kafka::of("kafka-generations") else { return };
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().to_string();
-    let mut group = Group::begin_at(&kafka, WORKERS, "wall", &["--rate", "200", "--start-ms", &now]);
+    let mut group = kafka.group_of(WORKERS, "wall", &["--rate", "200", "--start-ms", &now]);
     let rules = group.scratch.write("new.toml", "[anti_fraud]\nmax_user_ad_minute = 1\n");
     let rules = rules.to_str().unwrap().to_owned();
     let (mut share, mut rewinding) = (0, None);
@@ -41,15 +40,15 @@ fn a_group_goes_over_to_other_rules_and_back_while_workers_die() {
     let said = rewinding.unwrap().wait_at_most(MINUTES).ok().stdout;
     let said: Value = serde_json::from_str(&said).unwrap();
     assert!(said["published_at"].is_string(), "{said}");
-    group.assert_published(2);
+    assert_published(&mut group, 2);
     let dir = group.data_dir().to_owned();
     assert!(count("adjustments", &dir) > Some(0), "{said}");
-    group.assert_books_of_all();
+    assert_books_of_all(&group);
     assert_audited(&dir);
 
     // What was posted is taken back, and what was charged by the new rules becomes what it would have been.
     ask(group.workers[2].data_dir(), &["generation", "promote", "1"]).ok();
-    group.assert_published(3);
+    assert_published(&mut group, 3);
     // A candidate that is dropped is gone for all.
     let said: Value = ask_json(&dir, &["rewind", "--to", &any_cut(&dir), "--stage", "anti-fraud"]);
     assert_eq!(said["difference"]["by_advertiser"], serde_json::json!({}), "{said}");
@@ -57,26 +56,15 @@ fn a_group_goes_over_to_other_rules_and_back_while_workers_die() {
     wait_long("all workers to have dropped it", || {
         group.workers.iter().all(|worker| stands(worker, 4, "dropped"))
     });
-    group.assert_books_of_all();
+    assert_books_of_all(&group);
     assert_audited(&dir);
     assert_eq!(ask_json::<Value>(&dir, &["replay", "--from", &any_cut(&dir)])["result"], "identical");
-    let expected = alone(&group);
+    let expected = group.alone("wall");
     // What counts is what each generation has handed on in its time.
     let (all, input) = (generations(&dir), group.input());
     let taps = Line::all(&dir, &all)[&3].taps();
     assert_sound(&input, &taps);
     assert_same_where_certain(&input, &expected, &taps);
-}
-
-/// The same events through one process and the embedded log.
-fn alone(group: &Group) -> Taps {
-    let (files, accounts) = (group.traffic.feed.files(), &group.traffic.accounts);
-    let mut job = LongRun::named(&group.scratch, "alone-", &files, accounts);
-    job.open_control();
-    job.configure("\n[time]\nclock = \"wall\"\n");
-    job.start();
-    job.finish(group.traffic.lines.len());
-    Taps::read(job.data_dir())
 }
 
 #[track_caller]
@@ -106,22 +94,20 @@ fn stands(worker: &LongRun, id: u32, how: &str) -> bool {
     generations(worker.data_dir()).iter().any(|g| g.id == id && g.is(&[how]))
 }
 
-impl Group {
-    /// Waits until all workers know that a generation is the published one, and settled.
-    fn assert_published(&mut self, id: u32) {
-        wait_long(&format!("generation {id} to be published"), || {
-            self.workers.iter_mut().for_each(LongRun::assert_alive);
-            self.workers.iter().all(|worker| stands(worker, id, "published"))
-        });
-    }
+/// Waits until all workers know that a generation is the published one, and settled.
+fn assert_published(group: &mut Group, id: u32) {
+    wait_long(&format!("generation {id} to be published"), || {
+        group.workers.iter_mut().for_each(LongRun::assert_alive);
+        group.workers.iter().all(|worker| stands(worker, id, "published"))
+    });
+}
 
-    /// Once the minute of the last event is in object storage the books hold all of them.
-    fn assert_books_of_all(&self) {
-        let mut report = Value::Null;
-        wait_long("the books of the last minute", || {
-            report = ask_json(self.data_dir(), &["report"]);
-            report["events"] == self.traffic.lines.len()
-        });
-        assert_eq!(report["conserved"], true, "{report}");
-    }
+/// Once the minute of the last event is in object storage the books hold all of them.
+fn assert_books_of_all(group: &Group) {
+    let mut report = Value::Null;
+    wait_long("the books of the last minute", || {
+        report = ask_json(group.data_dir(), &["report"]);
+        report["events"] == group.traffic.lines.len()
+    });
+    assert_eq!(report["conserved"], true, "{report}");
 }

@@ -13,20 +13,18 @@ mod topics;
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use weir_tests::{
-    Fed, LongRun, Rng, SHARES, Taps, ask, ask_json, assert_same_where_certain, assert_sound, count, cuts,
-    generations, start_ask,
+    Fed, Group, LongRun, PATIENCE, Rng, SESSION, Shape, Taps, ask, ask_json, assert_same_where_certain,
+    assert_sound, count, cuts, generations, start_ask, wait_at_most,
 };
 
 /// For how long a broker is away.
 const AWAY: Duration = Duration::from_secs(4);
 /// How long a rewind may take.
 const LONG: Duration = Duration::from_secs(60);
-/// How long it may take brokers and workers to get on.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Topics of one test.
 struct Kafka {
@@ -55,6 +53,30 @@ impl Kafka {
             "\n[log]\nkind = \"kafka\"\n\n[log.kafka]\nbrokers = {brokers:?}\nprefix = {prefix:?}\n\
              replication = {replication}\nmin_insync = {min_insync}\n"
         )
+    }
+
+    /// Workers with minutes of event time, between whom Kafka decides.
+    fn group(&self, workers: usize) -> Group {
+        self.group_of(workers, "events", &["--rate", "50"])
+    }
+
+    fn group_of(&self, workers: usize, clock: &str, times: &[&str]) -> Group {
+        let section = format!("session_timeout = \"{}s\"", SESSION.as_secs());
+        let group = self.start_group(workers, clock, times, |_| section.clone());
+        group.wait_for_shares(|held, least| held.iter().all(|held| *held >= least))
+    }
+
+    /// Workers that do not have their partitions yet.
+    fn start_group(
+        &self,
+        workers: usize,
+        clock: &str,
+        times: &[&str],
+        section: impl Fn(usize) -> String,
+    ) -> Group {
+        let traffic = [&["--events", "30000", "--users", "3000"], times].concat();
+        let (name, log) = (&self.prefix, &self.section());
+        Group::start(&Shape { name, log, workers, clock, traffic: &traffic }, section)
     }
 
     /// What one of Kafka's own tools prints.
@@ -167,23 +189,9 @@ fn kill_at_random(job: &mut LongRun, rng: &mut Rng) {
     job.start();
 }
 
-/// Lines of which it is decided what becomes of them.
-fn billed(dir: &Path) -> usize {
-    ["charges", "dropped"].into_iter().filter_map(|topic| count(topic, dir)).sum()
-}
-
 #[track_caller]
 fn wait_until(what: &str, is_so: impl FnMut() -> bool) {
     wait_at_most(PATIENCE, what, is_so);
-}
-
-#[track_caller]
-fn wait_at_most(patience: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < patience, "waited {patience:?} for {what}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
 }
 
 fn assert_audited(dir: &Path) {

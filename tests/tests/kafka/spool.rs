@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use weir_tests::{Collector, Load, LongRun, Scratch, Sent, accounts_csv, metric};
+use weir_tests::{Collector, Load, LongRun, Scratch, Sent, accounts_csv, billed, metric};
 
 use super::cluster::Cluster;
-use super::{Kafka, billed, wait_until};
+use super::{Kafka, wait_until};
 
 /// Events that are billed before the broker goes, and those that are sent after it has come back.
 const AROUND: usize = 500;
