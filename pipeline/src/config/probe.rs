@@ -152,7 +152,10 @@ impl de::Error for Refusal {
 
     fn unknown_variant(_: &str, variants: &'static [&'static str]) -> Self {
         let quoted: Vec<_> = variants.iter().map(|name| format!("{name:?}")).collect();
-        Self::Expected(quoted.join(" or "))
+        Self::Expected(match quoted.split_last() {
+            Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+            _ => quoted.concat(),
+        })
     }
 
     fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {

@@ -99,7 +99,7 @@ fn what_contradicts_who_shares_partitions_out() {
         ("coordinator = 'static'\npartitions = '4-8'", "it must name some of the partitions 0 to 7"),
         ("coordinator = 'static'\npartitions = '3-1'", "it must name some of the partitions 0 to 7"),
         ("coordinator = 'zookeeper'\nzookeeper.path = 'weir'", "it must be the path of a node"),
-        ("coordinator = 'zookeeper'\nzookeeper.session_timeout = '1s'", "from \"4s\" to \"60s\""),
+        ("coordinator = 'zookeeper'\nzookeeper.session_timeout = '1s'", "from \"4s\" to \"1m\""),
         ("coordinator = 'zookeeper'\nzookeeper.site = 'east'", "set it to \"20s\" or less"),
     ] {
         let said = refused(&format!("{shared}{group}"));

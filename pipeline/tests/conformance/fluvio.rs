@@ -21,7 +21,8 @@ pub fn options(test: &str) -> Option<FluvioOptions> {
 pub const SEGMENT_RECORDS: u64 = 2_000;
 /// A record has more than half as many bytes.
 const SEGMENT_BYTES: u32 = 65_536;
-const RETENTION: Duration = Duration::from_secs(2);
+/// Fluvio allows no less.
+const RETENTION: Duration = Duration::from_secs(10);
 
 /// The cluster, with a topic whose records it soon deletes: all but those of the segment that is written to.
 pub fn with_short_retention(options: FluvioOptions) -> FluvioOptions {

@@ -119,11 +119,8 @@ impl Admin {
         });
         let made =
             self.ask(("make", Some(topic)), async |admin| admin.create(topic.to_owned(), false, spec).await);
-        // Another one may have made it meanwhile.
-        match made {
-            Err(LogError::Fluvio { .. }) if self.found(topic)?.is_some() => Ok(()),
-            other => other,
-        }
+        // Another one may have made it meanwhile, or the controller has and never says so.
+        if made.is_err() && self.found(topic)?.is_some() { Ok(()) } else { made }
     }
 
     /// Refuses a topic on which the log's promises do not hold.
