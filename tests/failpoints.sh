@@ -8,9 +8,9 @@ cd "$(dirname "$0")/.."
 
 main() {
   prepare_build
-  step cargo build --release --locked --package weir-pipeline --features failpoints --bin weir-failpoints
+  build_disturbed
   WEIR_FAILPOINTS=1 WEIR_BIN="${CARGO_TARGET_DIR:-$PWD/target}/release/weir-failpoints" \
-    step cargo test --release --locked --package weir-tests --test failpoints -- --nocapture
+    step cargo test --release --locked --workspace --test failpoints -- --nocapture
 }
 
 main "$@"

@@ -108,6 +108,12 @@ prepare_build() {
   fi
 }
 
+# Builds Weir with failpoints and the simulator with its sabotages, at once: all crates are compiled again for them.
+build_disturbed() {
+  step cargo build --release --locked --package weir-pipeline --package weir-sim \
+    --features weir-pipeline/failpoints,weir-sim/sabotage --bin weir-failpoints --bin weir-sim
+}
+
 # Builds the binary and leaves its path in $WEIR.
 build_weir() {
   prepare_build

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 main() {
   local target
   prepare_build
-  step cargo build --release --locked -p weir-sim --features sabotage
+  build_disturbed
   target=${CARGO_TARGET_DIR:-target}/release/weir-sim
   if [[ " $* " == *" --seed "* ]]; then
     step "$target" "$@"

@@ -219,6 +219,7 @@ impl JobError {
         match self {
             JobError::Log(error) => error.is_away(),
             JobError::Depot(error) => error.is_away(),
+            JobError::Group(error) => error.is_away(),
             _ => false,
         }
     }

@@ -43,7 +43,8 @@ mod windows;
 
 pub use ad::{Ad, accounts_csv, clicks};
 pub use ask::{
-    Generation, PATIENCE, ask, ask_json, cuts, generations, minutes_of, start_ask, wait_at_most, wait_for,
+    Generation, PATIENCE, ask, ask_json, cuts, generations, minutes_of, patience_for, start_ask,
+    wait_at_most, wait_for,
 };
 pub use audit::{Audit, assert_sound, assert_summary, run_soundly};
 pub use bill::bill;

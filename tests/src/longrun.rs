@@ -14,6 +14,8 @@ use crate::taps::{Taps, count};
 
 const CATCH_UP: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
+/// Of what a job has said, so many lines are shown when a test fails.
+const LAST_LINES: usize = 30;
 /// How long a job may take to stop when it is asked to.
 const STOP: Duration = Duration::from_secs(30);
 
@@ -278,6 +280,17 @@ impl LongRun {
     pub fn assert_alive(&mut self) {
         if !self.is_alive() {
             panic!("the job ended by itself: {:?}", self.ended());
+        }
+    }
+}
+
+impl Drop for LongRun {
+    fn drop(&mut self) {
+        if let Some(weir) = self.weir.as_ref().filter(|_| std::thread::panicking()) {
+            let said = weir.said();
+            let last: Vec<&str> = said.lines().rev().take(LAST_LINES).collect();
+            eprintln!("The job of {} said last:", self.config.display());
+            last.iter().rev().for_each(|line| eprintln!("  {line}"));
         }
     }
 }

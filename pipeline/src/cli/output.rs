@@ -10,7 +10,9 @@ pub(super) fn init_tracing() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     // What these say of single frames and heads has tokens in it.
     let quiet = ["h2=info", "hyper=info", "hyper_util=info", "rustls=info"];
-    let quiet = quiet.iter().filter_map(|directive| directive.parse().ok());
+    // And these of each connection.
+    let quiet = quiet.into_iter().chain(["fluvio=warn", "fluvio_socket=warn", "zookeeper_client=warn"]);
+    let quiet = quiet.filter_map(|directive| directive.parse().ok());
     let filter = quiet.fold(filter, EnvFilter::add_directive);
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt()

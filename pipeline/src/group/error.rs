@@ -47,18 +47,17 @@ impl GroupError {
     }
 }
 
+/// A connection may be lost in more ways than have names; what somebody has to see to has one.
 fn is_away(source: &zookeeper_client::Error) -> bool {
     use zookeeper_client::Error;
-    matches!(
+    !matches!(
         source,
-        Error::NoHosts
-            | Error::Timeout
-            | Error::ConnectionLoss
-            | Error::SessionExpired
-            | Error::SessionMoved
-            | Error::ClientClosed
-            | Error::Throttled
-            | Error::NotReadOnly
+        Error::NoAuth
+            | Error::AuthFailed
+            | Error::InvalidAcl
+            | Error::BadArguments(_)
+            | Error::MarshallingError
+            | Error::Unimplemented
     )
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use weir_tests::{
     Fed, Group, Input, LongRun, PARTITIONS, PATIENCE, Rng, Shape, Taps, ask, assert_same_where_certain,
-    assert_sound, metric, wait_at_most,
+    assert_sound, metric, patience_for, start_ask, wait_at_most,
 };
 
 /// For how long an SPU is away.
@@ -155,7 +155,7 @@ fn workers_and_an_spu_that_are_killed_lose_and_double_nothing() {
         }
         share += 1;
     });
-    ask(group.data_dir(), &["audit"]).ok();
+    start_ask(group.data_dir(), &["audit"]).wait_at_most(PATIENCE + 5 * patience_for(events as usize)).ok();
     let (input, taps) = group.results();
     assert_sound(&input, &taps);
     assert_same_where_certain(&input, &group.alone("events"), &taps);

@@ -96,7 +96,7 @@ impl ZooKeeper {
 
     /// Looks what the others do, and does its part.
     fn look(&mut self) -> Result<(), GroupError> {
-        // What it has it keeps until it is known to be another one's: to stop while nobody takes over helps nobody.
+        // While ZooKeeper is away it keeps what it has: to stop while nobody takes over helps nobody.
         let nodes = match self.nodes.take().filter(|nodes| !nodes.is_over()) {
             Some(nodes) => nodes,
             None => {
@@ -105,7 +105,10 @@ impl ZooKeeper {
             }
         };
         let done = self.act(&nodes);
-        self.nodes = Some(nodes);
+        // Where nodes are gone that all others are below, they are made anew.
+        let is_deleted =
+            matches!(&done, Err(GroupError::ZooKeeper { source: zookeeper_client::Error::NoNode, .. }));
+        self.nodes = Some(nodes).filter(|_| !is_deleted);
         done
     }
 
@@ -116,7 +119,8 @@ impl ZooKeeper {
             self.register(nodes, seen.workers.contains_key(&worker))?;
             return Ok(());
         }
-        if seen.is_deserted() && self.runtime.block_on(nodes.activate(&self.options.site))? {
+        let site = &self.options.site;
+        if seen.is_deserted() && self.runtime.block_on(nodes.activate(site, seen.active.as_deref()))? {
             if let Some(gone) = seen.active.as_ref().filter(|gone| **gone != self.options.site) {
                 tracing::warn!(
                     "site {:?} takes over: no worker of site {gone:?} is there",
@@ -159,7 +163,7 @@ impl ZooKeeper {
         // Whoever gets them begins when that is done.
         self.give_up(&release);
         for partition in release {
-            self.runtime.block_on(nodes.release(partition))?;
+            self.runtime.block_on(nodes.release(partition, seen))?;
         }
         let mut taken = Vec::new();
         for partition in take {

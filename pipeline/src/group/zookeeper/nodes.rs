@@ -66,6 +66,14 @@ impl Nodes {
         }
         let asked = connector.connect(&options.servers);
         let client = in_time(asked).await.map_err(failed(options, "begin a session"))?;
+        if client.session_timeout() > session {
+            tracing::warn!(
+                "ZooKeeper at {} grants sessions of {:?} and not of {session:?}: takeovers are later by that. Lower its \
+                 `minSessionTimeout` or `tickTime`",
+                options.servers,
+                client.session_timeout()
+            );
+        }
         let nodes = Nodes { client, options: options.clone() };
         for node in [WORKERS, PARTITIONS] {
             let (path, options) = (nodes.path(node), CreateMode::Persistent.with_acls(nodes.acls()));
@@ -165,20 +173,27 @@ impl Nodes {
         }
     }
 
-    /// Lets go of a partition.
-    pub(super) async fn release(&self, partition: u32) -> Result<(), GroupError> {
+    /// Lets go of a partition, unless it is another one's meanwhile.
+    pub(super) async fn release(&self, partition: u32, seen: &Seen) -> Result<(), GroupError> {
         let path = self.path(&format!("{PARTITIONS}/{partition}"));
+        let there = self.done("read nodes", self.client.check_stat(&path)).await?;
+        let own = seen.leases.get(&partition).map(|lease| lease.session);
+        if there.map(|stat| stat.ephemeral_owner) != own {
+            return Ok(());
+        }
         match in_time(self.client.delete(&path, None)).await {
             Ok(()) | Err(Error::NoNode) => Ok(()),
             Err(error) => Err(failed(&self.options, "let go of a partition")(error)),
         }
     }
 
-    /// Says that a site works from now on, unless another one was faster; whether it does.
-    pub(super) async fn activate(&self, site: &str) -> Result<bool, GroupError> {
+    /// Says that a site works from now on, in the place of another one or of none, unless yet another one was faster; whether
+    /// it does.
+    pub(super) async fn activate(&self, site: &str, former: Option<&str>) -> Result<bool, GroupError> {
         let (path, text) = (self.path(ACTIVE), sealed(&Active { site: site.to_owned() }));
         let options = CreateMode::Persistent.with_acls(self.acls());
         let written = match self.active().await? {
+            Some((now, _)) if former != Some(&now) => return Ok(false),
             Some((_, version)) => {
                 in_time(self.client.set_data(&path, &text, Some(version))).await.map(|_| ())
             }

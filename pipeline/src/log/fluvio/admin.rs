@@ -104,7 +104,8 @@ impl Admin {
         }
     }
 
-    fn found(&self, topic: &str) -> Result<Option<Metadata<TopicSpec>>, LogError> {
+    /// A topic, if it is there.
+    pub(super) fn found(&self, topic: &str) -> Result<Option<Metadata<TopicSpec>>, LogError> {
         let all = self.ask(("look for", Some(topic)), async |admin| admin.all::<TopicSpec>().await)?;
         Ok(all.into_iter().find(|found| found.name == topic))
     }

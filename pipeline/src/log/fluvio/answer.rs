@@ -2,6 +2,7 @@
 //! at a number of bytes wherever that is. The client takes such a batch for a whole one and goes on behind it; here it ends
 //! the answer, and is read again from its first record on.
 
+use super::fetch::MOST_BYTES;
 use super::record;
 use crate::log::remote::Gather;
 use crate::log::{LogError, LoggedBatch};
@@ -80,6 +81,15 @@ impl Place<'_> {
             }
         }
         Ok(Read { next, cut: false })
+    }
+
+    /// How many bytes to ask for next, where so many brought nothing.
+    pub(super) fn more_than(&self, bytes: i32, read: &Read) -> Result<i32, LogError> {
+        if read.cut && bytes >= MOST_BYTES {
+            let problem = format!("its batch is damaged, or has more than {} MiB", MOST_BYTES >> 20);
+            return Err(self.foreign(read.next, problem));
+        }
+        Ok(if read.cut { bytes.saturating_mul(2).min(MOST_BYTES) } else { bytes })
     }
 
     /// All records of a batch. The client takes what it cannot read for the end of them.

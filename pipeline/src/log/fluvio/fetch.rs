@@ -22,7 +22,7 @@ pub(super) const MOST_BYTES: i32 = 64 << 20;
 /// How long to wait before a leader that is away is asked again.
 const AGAIN: Duration = Duration::from_millis(200);
 
-const UNSETTLED: &str = "not all of its replicas have the newest records";
+pub(super) const UNSETTLED: &str = "not all of its replicas have the newest records";
 
 type Records = fluvio_protocol::record::RecordSet<fluvio_protocol::record::RawRecords>;
 
@@ -130,18 +130,26 @@ impl Fetcher {
         }
     }
 
-    /// Refuses where something is written and not acknowledged.
-    pub(super) fn settled(&self, leader: &str, place: Place<'_>) -> Result<(), String> {
+    /// Whether all that is written is acknowledged; or why that cannot be asked.
+    pub(super) fn settled(&self, leader: &str, place: Place<'_>) -> Result<bool, String> {
         if self.isolation() == Isolation::ReadUncommitted {
-            return Ok(());
+            return Ok(true);
         }
-        let written = self.watermark(leader, place).and_then(|(start, acknowledged)| {
-            Ok(self.written(leader, place, acknowledged.max(start))? > acknowledged)
+        let settled = self.watermark(leader, place).and_then(|(start, acknowledged)| {
+            Ok(self.written(leader, place, acknowledged.max(start))? <= acknowledged)
         });
-        match written {
-            Ok(false) => Ok(()),
-            Ok(true) | Err(Failed::For(_)) => Err(UNSETTLED.to_owned()),
+        match settled {
+            Ok(settled) => Ok(settled),
+            Err(Failed::For(_)) => Ok(false),
             Err(Failed::Now(reason)) => Err(reason),
+        }
+    }
+
+    /// Below which offset an answer may be read. Where a partition has just got another leader, that may answer with more.
+    pub(super) fn readable(&self, answer: &FetchablePartitionResponse<Records>) -> u64 {
+        match self.isolation() {
+            Isolation::ReadCommitted => answer.high_watermark.unsigned_abs(),
+            Isolation::ReadUncommitted => u64::MAX,
         }
     }
 
@@ -205,17 +213,23 @@ impl Fetch for Fetcher {
         }
         let (place, to) = (Place { topic, partition }, to.min(from + CHUNK));
         let (mut gather, mut batches) = (Gather::new(partition, MOST), Vec::new());
-        let (mut next, mut bytes) = (from, FETCH_BYTES);
+        let (mut next, mut bytes, mut last) = (from, FETCH_BYTES, Instant::now());
         while next < to {
             let how = (bytes, self.isolation());
             let answer = self.ask("read", place, |leader| self.fetch(leader, place, next, how))?;
+            let to = to.min(self.readable(&answer));
             let read = place.gather(&answer.records, (next, to), &mut gather, &mut batches)?;
-            if read.next == next {
-                // A batch that is larger than what was asked for; or nothing, for the moment.
-                bytes = if read.cut { bytes.saturating_mul(2).min(MOST_BYTES) } else { bytes };
-                std::thread::sleep(Duration::from_millis(1));
+            if read.next > next {
+                (next, last) = (read.next, Instant::now());
+                continue;
             }
-            next = read.next;
+            // A batch that is larger than what was asked for; or nothing, for the moment.
+            bytes = place.more_than(bytes, &read)?;
+            if last.elapsed() > PATIENCE {
+                let reason = format!("partition {partition}: the record at offset {next} is not there");
+                return Err(LogError::FluvioAway { what: "read", topic: Some(topic.to_owned()), reason });
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
         batches.extend(gather.take());
         let found: Vec<Arc<LoggedBatch>> = batches.into_iter().map(Arc::new).collect();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a controller that was started may take to know all of its topics again.
-const NEWS: Duration = Duration::from_secs(20);
+pub(super) const NEWS: Duration = Duration::from_secs(20);
 
 /// The leaders that are known.
 pub(super) struct Known {
@@ -32,14 +32,15 @@ impl Known {
 
     /// The address of a partition's leader.
     pub(super) fn of(&self, topic: &str, partition: u32) -> Result<String, LogError> {
-        let begun = Instant::now();
+        let mut lacks: Option<Instant> = None;
         loop {
             if let Some(known) = self.known(topic, partition) {
                 return Ok(known);
             }
             self.refresh()?;
             if self.known(topic, partition).is_none() {
-                if begun.elapsed() > NEWS {
+                // From the first answer on in which it was not.
+                if lacks.get_or_insert_with(Instant::now).elapsed() > NEWS {
                     return Err(LogError::of_fluvio(topic.to_owned(), super::GONE.to_owned()));
                 }
                 std::thread::sleep(LOOK);
@@ -54,10 +55,9 @@ impl Known {
         Ok(())
     }
 
-    /// How many partitions a topic has that have a leader.
+    /// How many partitions a topic has; none if there is no such topic.
     pub(super) fn partitions(&self, topic: &str) -> Result<u32, LogError> {
-        self.refresh()?;
-        Ok(self.leaders().get(topic).map_or(0, |partitions| partitions.len() as u32))
+        Ok(self.admin.found(topic)?.map_or(0, |found| found.spec.partitions()))
     }
 
     /// Forgets those of a topic that is deleted.

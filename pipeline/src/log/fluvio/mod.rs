@@ -33,6 +33,7 @@ use super::remote::{Cluster, Deliveries, Fetch, RemoteLog, Tail, Wake};
 use super::{Follow, LogError, LoggedBatch, NewBatch};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use weir_proto::TopicId;
 
 /// Bytes of a topic that are kept in memory for those who read along.
@@ -158,6 +159,10 @@ impl Cluster for Fluvio {
 
     fn failure(&self) -> Option<LogError> {
         self.deliveries.failure().or_else(|| self.tailer.failure())
+    }
+
+    fn news(&self) -> Duration {
+        leaders::NEWS
     }
 
     fn gone(&self, topic: String) -> LogError {

@@ -4,7 +4,7 @@
 
 use super::answer::Place;
 use super::calls::tell;
-use super::fetch::Fetcher;
+use super::fetch::{Fetcher, UNSETTLED};
 use super::options::FluvioOptions;
 use super::queues::{Job, Key, Part, Pending, Queues};
 use super::{record, tail};
@@ -103,12 +103,8 @@ impl Shared {
             topic: Some(topic.to_owned()),
             reason: reason.to_owned(),
         };
-        // Who leads what is asked before anything is sent again.
-        if answer.is_err() || !waiting.is_empty() {
-            let _ = self.fetcher.leaders.refresh();
-        }
-        self.queues.free(leader);
         let mut answers = answer.map(|a| a.responses.into_iter().flat_map(|topic| topic.partitions));
+        let mut results = Vec::new();
         for part in parts {
             let result = match &mut answers {
                 Err(reason) => Err(away(reason, &part.key.0)),
@@ -117,29 +113,42 @@ impl Shared {
                     None => Err(away("its leader says nothing of it", &part.key.0)),
                 },
             };
-            self.settle(part.key, part.batches, result);
+            results.push((part, result));
         }
-        for (part, reason) in waiting {
+        results.extend(waiting.into_iter().map(|(part, reason)| {
             let error = away(&reason, &part.key.0);
-            self.settle(part.key, part.batches, Err(error));
+            (part, Err(error))
+        }));
+        // Who leads what is asked before anything is sent again.
+        if results.iter().any(|(_, result)| result.is_err()) {
+            let _ = self.fetcher.leaders.refresh();
         }
+        self.queues.free(leader);
+        results.into_iter().for_each(|(part, result)| self.settle(part.key, part.batches, result));
     }
 
     /// What was sent before and is written without being acknowledged is not sent again before it is: else each try would
     /// make the partition longer while a replica is away.
     fn without_unsettled(&self, leader: &str, parts: Vec<Part>) -> (Vec<Part>, Vec<(Part, String)>) {
         let (mut now, mut waiting) = (Vec::new(), Vec::new());
+        // Of an SPU that does not answer nothing more is asked: each time is a long one.
+        let mut silent: Option<String> = None;
         for part in parts {
             let place = Place { topic: &part.key.0, partition: part.key.1 };
-            let settled = if part.tries == 0 { Ok(()) } else { self.fetcher.settled(leader, place) };
-            match settled {
-                Ok(()) => {
-                    if part.tries > 0 {
+            match &silent {
+                _ if part.tries == 0 => now.push(part),
+                Some(reason) => waiting.push((part, reason.clone())),
+                None => match self.fetcher.settled(leader, place) {
+                    Ok(true) => {
                         counter!(RESENT).increment(part.batches.len() as u64);
+                        now.push(part);
                     }
-                    now.push(part);
-                }
-                Err(reason) => waiting.push((part, reason)),
+                    Ok(false) => waiting.push((part, UNSETTLED.to_owned())),
+                    Err(reason) => {
+                        silent = Some(reason.clone());
+                        waiting.push((part, reason));
+                    }
+                },
             }
         }
         (now, waiting)
@@ -154,7 +163,7 @@ impl Shared {
         });
         DefaultProduceRequest {
             isolation: Isolation::ReadCommitted,
-            // The server is to answer before nobody waits any more.
+            // Of each partition; it should answer before nobody waits any more.
             timeout: self.timeout / 2,
             topics: topics.collect(),
             ..Default::default()
@@ -177,10 +186,7 @@ impl Shared {
             code @ (ErrorCode::MessageTooLarge
             | ErrorCode::PermissionDenied
             | ErrorCode::CompressionError) => Err(LogError::Fluvio { what, topic, reason: code.to_string() }),
-            code => {
-                let _ = self.fetcher.leaders.refresh();
-                Err(LogError::FluvioAway { what, topic, reason: code.to_string() })
-            }
+            code => Err(LogError::FluvioAway { what, topic, reason: code.to_string() }),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::answer::{self, Place};
 use super::calls::tell;
-use super::fetch::{FETCH_BYTES, Fetcher, MOST_BYTES};
+use super::fetch::{FETCH_BYTES, Fetcher};
 use crate::log::LogError;
 use crate::log::remote::{Gather, MOST, Tail, Wake};
 use fluvio_protocol::link::ErrorCode;
@@ -32,6 +32,16 @@ struct Followed {
     wanted: AtomicU64,
     /// Bytes to ask for.
     bytes: AtomicI32,
+}
+
+/// What an SPU says.
+enum Answer {
+    /// Whether anything came.
+    Received(bool),
+    /// The same, and what is wrong with some of the partitions for the moment.
+    Partly(bool, String),
+    /// It does not answer.
+    Silent(String),
 }
 
 /// What the threads and the log share.
@@ -168,20 +178,29 @@ impl Shared {
             self.wait(hinted, ROUND);
             return Ok(());
         }
-        let mut some = false;
+        let (mut some, mut wrong) = (false, None);
         for due in due.chunks(AT_ONCE) {
             match self.ask(address, due)? {
-                Ok(received) => some |= received,
-                Err(reason) => {
-                    tell(&reason);
-                    std::thread::sleep(AGAIN);
-                    return self.look_again(due);
+                Answer::Received(received) => some |= received,
+                Answer::Partly(received, reason) => {
+                    some |= received;
+                    wrong = Some(reason);
+                }
+                Answer::Silent(reason) => {
+                    wrong = Some(reason);
+                    break;
                 }
             }
         }
         if some {
             self.wake.call();
-        } else if !all {
+        }
+        if let Some(reason) = wrong {
+            tell(&reason);
+            std::thread::sleep(AGAIN);
+            return self.look_again(&due);
+        }
+        if !some && !all {
             self.wait(hinted, SOON);
         }
         Ok(())
@@ -196,14 +215,13 @@ impl Shared {
         });
     }
 
-    /// Whether anything came; or what is wrong for the moment.
-    fn ask(&self, address: &str, due: &[Due]) -> Result<Result<bool, String>, LogError> {
+    fn ask(&self, address: &str, due: &[Due]) -> Result<Answer, LogError> {
         let bytes = due.iter().map(|(_, f)| f.bytes.load(Ordering::Relaxed)).max().unwrap_or(FETCH_BYTES);
         let wanted = due.iter().map(|((topic, partition), f)| (&topic[..], *partition, f.tail.end()));
         let request = answer::request(wanted, bytes, self.fetcher.isolation());
         let answer: answer::Response = match self.fetcher.connections.call(address, request) {
             Ok(answer) => answer,
-            Err(reason) => return Ok(Err(reason)),
+            Err(reason) => return Ok(Answer::Silent(reason)),
         };
         let (mut some, mut wrong) = (false, None);
         let parts = answer.topics.into_iter().flat_map(|topic| topic.partitions);
@@ -217,14 +235,15 @@ impl Shared {
                 continue;
             }
             let (mut gather, mut batches) = (Gather::new(*partition, MOST), Vec::new());
-            let read = place.gather(&part.records, (end, u64::MAX), &mut gather, &mut batches)?;
+            let to = self.fetcher.readable(&part);
+            let read = place.gather(&part.records, (end, to), &mut gather, &mut batches)?;
             batches.into_iter().chain(gather.take()).for_each(|batch| followed.tail.push(batch));
             some |= read.next > end;
-            let grow = read.cut && read.next == end;
-            let bytes = if grow { bytes.saturating_mul(2).min(MOST_BYTES) } else { FETCH_BYTES };
+            let stands = read.cut && read.next == end;
+            let bytes = if stands { place.more_than(bytes, &read)? } else { FETCH_BYTES };
             followed.bytes.store(bytes, Ordering::Relaxed);
         }
-        Ok(wrong.map_or(Ok(some), Err))
+        Ok(wrong.map_or(Answer::Received(some), |reason| Answer::Partly(some, reason)))
     }
 
     /// Asks the controller who leads partitions now. While it is away, too, the last ones are asked again.

@@ -1,7 +1,7 @@
 //! The log of a job whose topics are in a cluster.
 
 use super::heads::Heads;
-use super::{Cluster, NEWS, Tail, Wake, until_found};
+use super::{Cluster, Tail, Wake, until_found};
 use crate::group::{Coordinator, Hands, Membership, Peer};
 use crate::log::{Appended, Fetched, Follow, FrameHead, LiveLog, Log, LogError, NewBatch};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +49,7 @@ impl<C: Cluster> RemoteLog<C> {
     pub fn must_have(&self, topic: TopicId) -> Result<(), LogError> {
         let (topic, begun) = (self.cluster.name_of(topic), Instant::now());
         while self.cluster.partitions(&topic)? == 0 {
-            if begun.elapsed() > NEWS {
+            if begun.elapsed() > self.cluster.news() {
                 return Err(self.cluster.gone(topic));
             }
             std::thread::sleep(LOOK);

@@ -117,6 +117,11 @@ pub trait Cluster: Fetch {
     /// What is said of a topic that must be there.
     fn gone(&self, topic: String) -> LogError;
 
+    /// How long the cluster may take after its start to know all of its topics again.
+    fn news(&self) -> Duration {
+        NEWS
+    }
+
     /// The id of the cluster, if clusters of its kind have one.
     fn id(&self) -> Result<Option<String>, LogError> {
         Ok(None)

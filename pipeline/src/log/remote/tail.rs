@@ -40,6 +40,10 @@ impl Tail {
     pub(crate) fn push(&self, batch: LoggedBatch) {
         let (end, size) = (batch.head.end(), batch.bytes.len() as u64);
         let mut ring = self.ring();
+        // Two may receive it, where a partition has just got another leader.
+        if batch.head.base_offset < self.end() {
+            return;
+        }
         ring.push_back(Arc::new(batch));
         let mut bytes = self.bytes.load(Ordering::Relaxed) + size;
         while bytes > self.most_bytes && ring.len() > 1 {
