@@ -52,7 +52,7 @@ impl Group {
     pub fn start(shape: &Shape<'_>, section: impl Fn(usize) -> String) -> Self {
         let Shape { name, log, workers, clock, traffic } = *shape;
         let scratch = Scratch::new(name);
-        let options = ["--advertisers", "60", "--seed", "7", "--malformed-rate", "0"];
+        let options = ["--seed", "7", "--malformed-rate", "0"];
         let options = [&options[..], traffic].concat();
         let traffic = Traffic::generate(&scratch, &options, SHARES, 0);
         let (files, depot) = (traffic.feed.files(), scratch.path("depot"));

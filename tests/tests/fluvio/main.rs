@@ -124,8 +124,9 @@ fn workers_and_an_spu_that_are_killed_lose_and_double_nothing() {
     );
     let events = number("FLUVIO_EVENTS", 30_000);
     // Ten minutes, however many.
-    let [all, users, rate] = [events, events / 10, events / 600].map(|number| number.to_string());
-    let traffic = ["--events", &all, "--users", &users, "--rate", &rate];
+    let [all, users, advertisers, rate] =
+        [events, events / 10, events / 500, events / 600].map(|number| number.to_string());
+    let traffic = ["--events", &all, "--users", &users, "--advertisers", &advertisers, "--rate", &rate];
     let shape = Shape { name: NAME, log: &fluvio.section, workers: 2, clock: "events", traffic: &traffic };
     let mut group = Group::start(&shape, |_| section.clone())
         .wait_for_shares(|held, least| held.iter().all(|held| *held >= least));

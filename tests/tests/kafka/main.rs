@@ -74,7 +74,7 @@ impl Kafka {
         times: &[&str],
         section: impl Fn(usize) -> String,
     ) -> Group {
-        let traffic = [&["--events", "30000", "--users", "3000"], times].concat();
+        let traffic = [&["--events", "30000", "--users", "3000", "--advertisers", "60"], times].concat();
         let (name, log) = (&self.prefix, &self.section());
         Group::start(&Shape { name, log, workers, clock, traffic: &traffic }, section)
     }
