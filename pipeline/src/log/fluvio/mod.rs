@@ -30,8 +30,7 @@ use self::fetch::Fetcher;
 use self::produce::Appender;
 use self::tail::Tailer;
 use super::remote::{Cluster, Deliveries, Fetch, RemoteLog, Tail, Wake};
-use super::{Follow, LogError, LoggedBatch, NewBatch};
-use std::path::PathBuf;
+use super::{Follow, LogError, NewBatch};
 use std::sync::Arc;
 use std::time::Duration;
 use weir_proto::TopicId;
@@ -90,35 +89,11 @@ impl LogError {
     }
 }
 
-impl Fetch for Fluvio {
-    fn name_of(&self, topic: TopicId) -> String {
-        self.fetcher.name_of(topic)
-    }
-
-    fn path_of(&self, topic: TopicId) -> PathBuf {
-        self.fetcher.path_of(topic)
-    }
-
-    fn partitions(&self, topic: &str) -> Result<u32, LogError> {
-        self.fetcher.partitions(topic)
-    }
-
-    fn offsets(&self, topic: &str, partition: u32) -> Result<(u64, u64), LogError> {
-        self.fetcher.offsets(topic, partition)
-    }
-
-    fn read(
-        &self,
-        topic: &str,
-        partition: u32,
-        range: (u64, u64),
-        most: u64,
-    ) -> Result<Vec<Arc<LoggedBatch>>, LogError> {
-        self.fetcher.read(topic, partition, range, most)
-    }
-}
-
 impl Cluster for Fluvio {
+    fn fetcher(&self) -> &dyn Fetch {
+        &*self.fetcher
+    }
+
     fn ensure(&self, topic: &str) -> Result<(), LogError> {
         self.admin.ensure(topic)
     }

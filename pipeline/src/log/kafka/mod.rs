@@ -26,9 +26,8 @@ use self::member::Member;
 use self::produce::Appender;
 use self::tail::Tailer;
 use super::remote::{Cluster, Fetch, RemoteLog, Tail, Wake};
-use super::{Follow, LogError, LoggedBatch, NewBatch};
+use super::{Follow, LogError, NewBatch};
 use crate::group::{Coordinator, Hands, Membership, Peer};
-use std::path::PathBuf;
 use std::sync::Arc;
 use weir_proto::TopicId;
 
@@ -99,35 +98,11 @@ fn name_of(options: &KafkaOptions, topic: TopicId) -> String {
     format!("{}.{topic}", options.prefix)
 }
 
-impl Fetch for Kafka {
-    fn name_of(&self, topic: TopicId) -> String {
-        name_of(&self.options, topic)
-    }
-
-    fn path_of(&self, topic: TopicId) -> PathBuf {
-        self.fetcher.path_of(topic)
-    }
-
-    fn partitions(&self, topic: &str) -> Result<u32, LogError> {
-        self.fetcher.partitions(topic)
-    }
-
-    fn offsets(&self, topic: &str, partition: u32) -> Result<(u64, u64), LogError> {
-        self.fetcher.offsets(topic, partition)
-    }
-
-    fn read(
-        &self,
-        topic: &str,
-        partition: u32,
-        range: (u64, u64),
-        most: u64,
-    ) -> Result<Vec<Arc<LoggedBatch>>, LogError> {
-        self.fetcher.read(topic, partition, range, most)
-    }
-}
-
 impl Cluster for Kafka {
+    fn fetcher(&self) -> &dyn Fetch {
+        &self.fetcher
+    }
+
     fn ensure(&self, topic: &str) -> Result<(), LogError> {
         self.admin.ensure(topic)
     }

@@ -47,8 +47,8 @@ impl<C: Cluster> RemoteLog<C> {
 
     /// Refuses to go on without a topic that a job has begun with.
     pub fn must_have(&self, topic: TopicId) -> Result<(), LogError> {
-        let (topic, begun) = (self.cluster.name_of(topic), Instant::now());
-        while self.cluster.partitions(&topic)? == 0 {
+        let (topic, begun) = (self.cluster.fetcher().name_of(topic), Instant::now());
+        while self.cluster.fetcher().partitions(&topic)? == 0 {
             if begun.elapsed() > self.cluster.news() {
                 return Err(self.cluster.gone(topic));
             }
@@ -71,13 +71,13 @@ impl<C: Cluster> RemoteLog<C> {
     fn bounds(&self, open: &Open, partition: u32) -> Result<(u64, u64), LogError> {
         match open.tail(partition) {
             Some(tail) => Ok((open.start(partition), tail.end())),
-            None => self.cluster.offsets(&open.name, partition),
+            None => self.cluster.fetcher().offsets(&open.name, partition),
         }
     }
 
     /// Receives what is appended to a partition from now on.
     fn receive(&self, open: &Open, partition: u32) -> Result<(), LogError> {
-        let (start, end) = self.cluster.offsets(&open.name, partition)?;
+        let (start, end) = self.cluster.fetcher().offsets(&open.name, partition)?;
         open.set_start(partition, start);
         let tail = self.cluster.receive(&open.name, partition, end)?;
         open.tails.write().unwrap_or_else(PoisonError::into_inner).insert(partition, tail);
@@ -129,7 +129,7 @@ impl<C: Cluster> Log for RemoteLog<C> {
     }
 
     fn newest(&self, topic: TopicId, partition: u32) -> Result<u64, LogError> {
-        Ok(self.cluster.offsets(&self.topic(topic)?.name, partition)?.1)
+        Ok(self.cluster.fetcher().offsets(&self.topic(topic)?.name, partition)?.1)
     }
 
     fn start(&self, topic: TopicId, partition: u32) -> u64 {
@@ -152,15 +152,15 @@ impl<C: Cluster> Log for RemoteLog<C> {
         }
         until_found(offset, end, of, |offset| match tail.as_ref().and_then(|t| t.read(offset, max_records)) {
             Some(batches) => Ok(batches),
-            None => self.cluster.read(&open.name, partition, (offset, end), max_records),
+            None => self.cluster.fetcher().read(&open.name, partition, (offset, end), max_records),
         })
     }
 
     fn heads(&self, topic: TopicId, partition: u32, offset: u64) -> Result<Vec<FrameHead>, LogError> {
         let open = self.topic(topic)?;
         // A followed partition may be received a little later than others have appended to it.
-        let (start, end) = self.cluster.offsets(&open.name, partition)?;
-        let read = |from, to| self.cluster.heads(&open.name, partition, (from, to));
+        let (start, end) = self.cluster.fetcher().offsets(&open.name, partition)?;
+        let read = |from, to| self.cluster.fetcher().heads(&open.name, partition, (from, to));
         self.heads.read(&open.name, partition, (offset.max(start), end), read)
     }
 
@@ -175,13 +175,13 @@ impl<C: Cluster> Log for RemoteLog<C> {
         let followed: Vec<u32> = tails.keys().copied().collect();
         drop(tails);
         for partition in followed {
-            open.set_start(partition, self.cluster.offsets(&open.name, partition)?.0);
+            open.set_start(partition, self.cluster.fetcher().offsets(&open.name, partition)?.0);
         }
         Ok(())
     }
 
     fn newest_file(&self, topic: TopicId) -> PathBuf {
-        self.cluster.path_of(topic)
+        self.cluster.fetcher().path_of(topic)
     }
 
     fn size_bytes(&self, _topic: TopicId) -> Option<u64> {
@@ -195,7 +195,7 @@ impl<C: Cluster> LiveLog for RemoteLog<C> {
         if topics.contains_key(&id) {
             return Ok(());
         }
-        let name = self.cluster.name_of(id);
+        let name = self.cluster.fetcher().name_of(id);
         self.cluster.ensure(&name)?;
         let open =
             Open { name, tails: RwLock::default(), starts: RwLock::new(vec![0; self.partitions as usize]) };
@@ -228,17 +228,17 @@ impl<C: Cluster> LiveLog for RemoteLog<C> {
     }
 
     fn join(&self, membership: &Membership, hands: Arc<dyn Hands>) -> Result<Box<dyn Coordinator>, LogError> {
-        self.cluster.join(&self.cluster.name_of(Topic::Raw.of(1)), membership, hands)
+        self.cluster.join(&self.cluster.fetcher().name_of(Topic::Raw.of(1)), membership, hands)
     }
 
     fn remove(&self, id: TopicId) -> Result<(), LogError> {
         self.leave(id)?;
-        self.cluster.delete(&self.cluster.name_of(id))
+        self.cluster.delete(&self.cluster.fetcher().name_of(id))
     }
 
     fn leave(&self, id: TopicId) -> Result<(), LogError> {
         self.topics.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        let name = self.cluster.name_of(id);
+        let name = self.cluster.fetcher().name_of(id);
         (0..self.partitions).try_for_each(|partition| self.cluster.leave(&name, partition))?;
         self.cluster.forget(&name);
         Ok(())

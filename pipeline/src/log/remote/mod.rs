@@ -83,7 +83,10 @@ pub trait Fetch: Send + Sync {
 }
 
 /// What a cluster must be able to do to keep the topics of a job.
-pub trait Cluster: Fetch {
+pub trait Cluster: Send + Sync {
+    /// Reads its topics.
+    fn fetcher(&self) -> &dyn Fetch;
+
     /// Makes sure of a topic that is as it must be.
     fn ensure(&self, topic: &str) -> Result<(), LogError>;
 
