@@ -12,26 +12,17 @@ stop_servers() {
   [[ -z ${ZOOKEEPER_DIR:-} ]] || deploy/zookeeper.sh down --wipe --dir "$ZOOKEEPER_DIR"
 }
 
-start_zookeeper() {
-  ZOOKEEPER_DIR=$(mktemp --directory)
-  if ZOOKEEPER_SERVERS=$(deploy/zookeeper.sh up --port 0 --dir "$ZOOKEEPER_DIR"); then
-    export ZOOKEEPER_SERVERS ZOOKEEPER_DIR
-    trap stop_servers EXIT
+# Brings up a server of its own for the tests that want one, and says in variables named after it where it is; where it cannot be
+# had, they say that they are skipped. Usage: start_server kafka|zookeeper KAFKA_BROKERS|ZOOKEEPER_SERVERS
+start_server() {
+  local name=$1 answers=$2 dir=${1^^}_DIR made address
+  made=$(mktemp --directory)
+  trap stop_servers EXIT
+  if address=$("deploy/$name.sh" up --port 0 --dir "$made"); then
+    export "$dir=$made" "$answers=$address"
   else
-    say "No ZooKeeper can be had here: tests of its leases are skipped"
-    unset ZOOKEEPER_SERVERS ZOOKEEPER_DIR
-  fi
-}
-
-# Brings up a Kafka of its own for the tests that want one; where it cannot be had, they say that they are skipped.
-start_kafka() {
-  KAFKA_DIR=$(mktemp --directory)
-  if KAFKA_BROKERS=$(deploy/kafka.sh up --port 0 --dir "$KAFKA_DIR"); then
-    export KAFKA_BROKERS KAFKA_DIR
-    trap stop_servers EXIT
-  else
-    say "No Kafka can be had here: tests of its log are skipped"
-    unset KAFKA_BROKERS KAFKA_DIR
+    say "No server of $name can be had here: tests of it are skipped"
+    unset "$dir" "$answers"
   fi
 }
 
@@ -46,8 +37,8 @@ main() {
   step cargo clippy --workspace --all-targets --release --locked \
     --features weir-sim/sabotage,weir-pipeline/failpoints -- -D warnings
   step cargo build --workspace --release --locked
-  start_kafka
-  start_zookeeper
+  start_server kafka KAFKA_BROKERS
+  start_server zookeeper ZOOKEEPER_SERVERS
   step cargo test --workspace --release --locked
   step tests/failpoints.sh
   step tests/sim.sh --seeds 2000
