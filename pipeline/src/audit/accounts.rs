@@ -165,12 +165,13 @@ impl Accounts {
     /// Adds all of it up.
     pub(super) fn add_to(&self, money: &mut BTreeMap<String, Money>) {
         for chain in self.chains.values() {
-            let money = money.entry(chain.currency.to_string()).or_default();
-            money.accounts += 1;
-            money.opening_nanos.0 += chain.opening;
-            money.deposited_nanos.0 += chain.deposited;
-            money.charged_nanos.0 += chain.charged;
-            money.closing_nanos.0 += chain.balance;
+            money.entry(chain.currency.to_string()).or_default().add(&Money {
+                accounts: 1,
+                opening_nanos: Nanos(chain.opening),
+                deposited_nanos: Nanos(chain.deposited),
+                charged_nanos: Nanos(chain.charged),
+                closing_nanos: Nanos(chain.balance),
+            });
         }
     }
 

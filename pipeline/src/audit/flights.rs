@@ -23,7 +23,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    fn of(row: &MinuteRow) -> Self {
+    pub(super) fn of(row: &MinuteRow) -> Self {
         Counts { accepted: row.accepted, charged: row.charged, refused: row.refused, dropped: row.dropped }
     }
 

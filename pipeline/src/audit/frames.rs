@@ -3,14 +3,15 @@
 use super::Auditor;
 use super::report::{Audit, Place, Problem, Subject};
 use super::segment::{open, topics};
+use super::turns::{self, Piece, Position, Turn};
 use crate::error::JobError;
 use crate::generations::Cut;
 use crate::log::{FrameHead, LogError, LoggedBatch, TopicReader, frame_at};
 use std::collections::BTreeMap;
 use weir_proto::{Batch, Minute, Producer, Provenance, Topic, TopicId};
 
-/// How often progress is told, in records.
-const TELL: u64 = 1 << 16;
+/// Records after which it is another partition's turn.
+const TURN: u64 = 1 << 14;
 
 pub(super) fn check(
     auditor: &Auditor,
@@ -25,9 +26,10 @@ pub(super) fn check(
                 continue;
             }
         };
-        for partition in 0..reader.partitions() {
-            let seen = seen_before(auditor, topic, partition);
-            Frames { auditor, topic, partition, reader: &reader, seen, told: 0 }.check(audit, progress);
+        let partitions = 0..reader.partitions();
+        let frames = partitions.map(|partition| Frames::of(auditor, topic, partition, &reader));
+        for frames in turns::finish(frames, auditor.threads, progress)? {
+            audit.add(frames.audit);
         }
     }
     Ok(())
@@ -52,39 +54,61 @@ struct Frames<'a> {
     reader: &'a TopicReader,
     /// Of each producer the running number expected next, and its newest provenance.
     seen: BTreeMap<Producer, (u64, Option<Provenance>)>,
-    told: u64,
+    start: u64,
+    next: u64,
+    end: u64,
+    /// What was found here.
+    audit: Audit,
 }
 
-impl Frames<'_> {
-    fn check(&mut self, audit: &mut Audit, progress: &mut dyn FnMut(u64)) {
-        let (start, end) = self.reader.offsets(self.partition);
-        let (from, until) = self.bounds();
-        let (mut next, end) = (start.max(from), end.min(until));
-        while next < end {
-            let batch = match self.reader.read(self.partition, next, 1, None) {
-                Ok(found) => found.batches.into_iter().next(),
-                Err(error) => {
-                    let place = place_of(self.topic, &error).unwrap_or_else(|| self.place(next, &[]));
-                    audit.problem(Subject::Checksums, problem(error.to_string(), None, Some(place)));
-                    return;
-                }
-            };
-            let Some(batch) = batch else { return };
-            audit.checked(Subject::Checksums, 1);
-            audit.checked(Subject::Provenance, u64::from(batch.head.count));
-            if let Err((offset, text)) = self.batch(&batch, next) {
-                let place = self.place(offset, record_at(&batch, offset).unwrap_or_default());
-                let task = Some(batch.head.producer.to_string());
-                audit.problem(Subject::Provenance, problem(text, task, Some(place)));
-                return;
-            }
-            next = batch.head.end();
-            self.told += u64::from(batch.head.count);
-            if self.told >= TELL {
-                progress(std::mem::take(&mut self.told));
-            }
+impl Piece for Frames<'_> {
+    fn position(&self) -> Position {
+        // Its share of the whole, since partitions of a directory stand in the same files.
+        let done = u128::from(self.next - self.start) << 32;
+        (0, (done / u128::from((self.end - self.start).max(1))) as u64)
+    }
+
+    fn go_on(&mut self) -> Result<Turn, JobError> {
+        let (begun, mut more) = (self.next, self.next < self.end);
+        while more && self.next - begun < TURN {
+            let next = self.frame();
+            self.next = next.unwrap_or(self.next);
+            more = next.is_some_and(|next| next < self.end);
         }
-        progress(self.told);
+        Ok(Turn { records: self.next - begun, more })
+    }
+}
+
+impl<'a> Frames<'a> {
+    fn of(auditor: &'a Auditor, topic: TopicId, partition: u32, reader: &'a TopicReader) -> Self {
+        let seen = seen_before(auditor, topic, partition);
+        let audit = Audit::new(&auditor.segment);
+        let mut this = Frames { auditor, topic, partition, reader, seen, start: 0, next: 0, end: 0, audit };
+        let ((start, end), (from, until)) = (reader.offsets(partition), this.bounds());
+        (this.start, this.end) = (start.max(from), end.min(until));
+        this.next = this.start;
+        this
+    }
+
+    /// Checks the next frame; the offset behind it, if what comes there can be checked.
+    fn frame(&mut self) -> Option<u64> {
+        let batch = match self.reader.read(self.partition, self.next, 1, None) {
+            Ok(found) => found.batches.into_iter().next()?,
+            Err(error) => {
+                let place = place_of(self.topic, &error).unwrap_or_else(|| self.place(self.next, &[]));
+                self.audit.problem(Subject::Checksums, problem(error.to_string(), None, Some(place)));
+                return None;
+            }
+        };
+        self.audit.checked(Subject::Checksums, 1);
+        self.audit.checked(Subject::Provenance, u64::from(batch.head.count));
+        if let Err((offset, text)) = self.batch(&batch, self.next) {
+            let place = self.place(offset, record_at(&batch, offset).unwrap_or_default());
+            let task = Some(batch.head.producer.to_string());
+            self.audit.problem(Subject::Provenance, problem(text, task, Some(place)));
+            return None;
+        }
+        Some(batch.head.end())
     }
 
     /// What the segment spans of this partition: its frames may overlap the edges.

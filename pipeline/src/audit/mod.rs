@@ -11,6 +11,7 @@ mod outputs;
 mod report;
 mod segment;
 mod stand;
+mod turns;
 mod walk;
 
 pub use report::{Audit, Check, MinuteRow, Place, Problem, Subject};
@@ -32,6 +33,7 @@ pub struct Auditor {
     log: Arc<dyn Log>,
     published: u32,
     segment: Segment,
+    threads: usize,
 }
 
 impl Auditor {
@@ -39,21 +41,21 @@ impl Auditor {
     pub fn open(
         dir: &DataDir,
         registry: Registry,
-        from: Option<Minute>,
-        to: Option<Minute>,
+        (from, to): (Option<Minute>, Option<Minute>),
+        threads: usize,
     ) -> Result<Self, SegmentError> {
         let log: Arc<dyn Log> = Arc::new(BesideLog::open(dir.topics()));
         let segment = Segment::choose(dir, &registry, &*log, from, to)?;
         let published = registry.published();
-        Ok(Auditor { dir: dir.clone(), registry, log, published, segment })
+        Ok(Auditor { dir: dir.clone(), registry, log, published, segment, threads })
     }
 
     /// Checks everything. `progress` is told how many records were looked at.
     pub fn run(&self, progress: &mut dyn FnMut(u64)) -> Result<Audit, JobError> {
         let mut audit = Audit::new(&self.segment);
         frames::check(self, &mut audit, progress)?;
-        for task in self.dir.cut_tasks() {
-            walk::check(self, task, &mut audit, progress)?;
+        for tasks in self.dir.cut_tasks().chunk_by(|a, b| a.stage == b.stage) {
+            walk::check(self, tasks, &mut audit, progress)?;
         }
         flights::check(self, &mut audit)?;
         Ok(audit)

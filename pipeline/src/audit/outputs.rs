@@ -1,6 +1,7 @@
 //! All outputs of one task, over all topics, partitions and generations of the line, in the order in
 //! which it made them: by provenance.
 
+use super::turns::Position;
 use super::{Auditor, writes_of};
 use crate::error::JobError;
 use crate::input::{Content, Head};
@@ -60,6 +61,12 @@ impl Outputs {
             self.heap.push(Reverse((head.provenance, at)));
         }
         Ok(())
+    }
+
+    /// How far it has read.
+    pub(super) fn position(&self) -> Position {
+        let each = self.outputs.iter().map(|output| output.content.position());
+        each.fold((0, 0), |(behind, offsets), (segment, offset)| (behind + segment, offsets + offset))
     }
 
     /// The provenance of the next record.

@@ -1,6 +1,7 @@
 //! What an audit says.
 
 use super::Segment;
+use super::flights::Counts;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use weir_proto::{Minute, Nanos, Record, TopicId};
@@ -136,6 +137,16 @@ pub struct Money {
     pub closing_nanos: Nanos,
 }
 
+impl Money {
+    pub(super) fn add(&mut self, other: &Money) {
+        self.accounts += other.accounts;
+        self.opening_nanos.0 += other.opening_nanos.0;
+        self.deposited_nanos.0 += other.deposited_nanos.0;
+        self.charged_nanos.0 += other.charged_nanos.0;
+        self.closing_nanos.0 += other.closing_nanos.0;
+    }
+}
+
 /// The whole.
 #[derive(Clone, Debug, Serialize)]
 pub struct Audit {
@@ -182,6 +193,27 @@ impl Audit {
         let is_known = |p: &Problem| subject == Subject::Checksums && p.problem == problem.problem;
         if !problems.iter().any(is_known) {
             problems.push(problem);
+        }
+    }
+
+    /// The sums of a minute.
+    pub(super) fn row(&mut self, minute: Option<Minute>) -> &mut MinuteRow {
+        let at = self.minutes.iter().position(|row| row.minute == minute).unwrap_or_else(|| {
+            self.minutes.push(MinuteRow { minute, ..MinuteRow::default() });
+            self.minutes.len() - 1
+        });
+        &mut self.minutes[at]
+    }
+
+    /// Takes in what was found in a part of it.
+    pub(super) fn add(&mut self, part: Audit) {
+        for (subject, check) in part.checks {
+            self.checked(subject, check.checked);
+            check.problems.into_iter().for_each(|problem| self.problem(subject, problem));
+        }
+        part.minutes.iter().for_each(|row| Counts::of(row).add_to(self.row(row.minute)));
+        for (currency, money) in part.money {
+            self.money.entry(currency).or_default().add(&money);
         }
     }
 

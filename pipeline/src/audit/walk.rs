@@ -5,14 +5,17 @@
 use super::accounts::Accounts;
 use super::flights::Counts;
 use super::outputs::Outputs;
-use super::report::{Audit, MinuteRow, Problem, Subject, guid_of};
+use super::report::{Audit, Problem, Subject, guid_of};
+use super::turns::{self, Piece, Position, Turn};
 use super::{Auditor, stage_of, writes_of};
 use crate::error::JobError;
 use crate::input::{Head, LineReader, Start};
 use weir_proto::{Minute, Outcome, Provenance, Record, StageId, TaskId, rpc};
 
-/// How often progress is told, in records.
-const TELL: u64 = 1 << 16;
+/// Records after which it is another task's turn.
+const TURN: u64 = 1 << 12;
+/// Partitions that are read at once, over all tasks: of each some records are in memory.
+const OPEN: usize = 4_096;
 
 /// Why a walk ends early.
 pub(super) enum Broken {
@@ -26,29 +29,74 @@ impl<E: Into<JobError>> From<E> for Broken {
     }
 }
 
-/// Walks through a task; what is wrong goes to the audit.
+impl Broken {
+    /// Tells of it, if the others are walked through all the same.
+    fn tell(self, task: TaskId, audit: &mut Audit) -> Result<(), JobError> {
+        let (subject, problem) = match self {
+            Broken::Problem(subject, problem) => (subject, problem),
+            Broken::Job(error) => {
+                let subject = match &error {
+                    JobError::Log(_) | JobError::Batch(_) | JobError::Record(_) => Subject::Checksums,
+                    JobError::Gap { .. } => Subject::Provenance,
+                    _ => return Err(error),
+                };
+                let task = Some(task.to_string());
+                (subject, Problem { problem: error.to_string(), task, minute: None, place: None })
+            }
+        };
+        audit.problem(subject, problem);
+        Ok(())
+    }
+}
+
+/// Walks through the tasks of a stage; what is wrong goes to the audit.
 pub(super) fn check(
     auditor: &Auditor,
-    task: TaskId,
+    tasks: &[TaskId],
     audit: &mut Audit,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), JobError> {
-    let result = Walk::open(auditor, task, audit).and_then(|mut walk| walk.run(progress));
-    let (subject, problem) = match result {
-        Ok(()) => return Ok(()),
-        Err(Broken::Problem(subject, problem)) => (subject, problem),
-        Err(Broken::Job(error)) => {
-            let subject = match &error {
-                JobError::Log(_) | JobError::Batch(_) | JobError::Record(_) => Subject::Checksums,
-                JobError::Gap { .. } => Subject::Provenance,
-                _ => return Err(error),
-            };
-            let task = Some(task.to_string());
-            (subject, Problem { problem: error.to_string(), task, minute: None, place: None })
+    let at_once = (OPEN / auditor.dir.partitions() as usize).max(auditor.threads);
+    for tasks in tasks.chunks(at_once) {
+        let tours = tasks.iter().map(|task| Tour::of(auditor, *task));
+        for tour in turns::finish(tours, auditor.threads, progress)? {
+            audit.add(tour.walk.map_or(tour.unopened, |walk| walk.audit));
         }
-    };
-    audit.problem(subject, problem);
+    }
     Ok(())
+}
+
+/// The walk through a task, which is opened in its first turn.
+struct Tour<'a> {
+    auditor: &'a Auditor,
+    task: TaskId,
+    walk: Option<Walk<'a>>,
+    /// Why it cannot be opened.
+    unopened: Audit,
+}
+
+impl<'a> Tour<'a> {
+    fn of(auditor: &'a Auditor, task: TaskId) -> Self {
+        Tour { auditor, task, walk: None, unopened: Audit::new(&auditor.segment) }
+    }
+}
+
+impl Piece for Tour<'_> {
+    fn position(&self) -> Position {
+        self.walk.as_ref().map_or((0, 0), |walk| walk.outputs.position())
+    }
+
+    fn go_on(&mut self) -> Result<Turn, JobError> {
+        let more = match &mut self.walk {
+            Some(walk) => walk.turn(),
+            None => Walk::open(self.auditor, self.task).map(|walk| self.walk.insert(walk)).map(|_| true),
+        };
+        let records = self.walk.as_mut().map_or(0, |walk| std::mem::take(&mut walk.checked));
+        let audit = self.walk.as_mut().map_or(&mut self.unopened, |walk| &mut walk.audit);
+        audit.checked(Subject::Completeness, records);
+        let more = more.or_else(|broken| broken.tell(self.task, audit).map(|()| false))?;
+        Ok(Turn { records, more })
+    }
 }
 
 /// A record that was read.
@@ -60,7 +108,8 @@ pub(super) struct Input {
 
 pub(super) struct Walk<'a> {
     pub(super) auditor: &'a Auditor,
-    pub(super) audit: &'a mut Audit,
+    /// What was found here.
+    pub(super) audit: Audit,
     pub(super) task: TaskId,
     pub(super) generation: u32,
     pub(super) input: Option<LineReader>,
@@ -73,7 +122,7 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn open(auditor: &'a Auditor, task: TaskId, audit: &'a mut Audit) -> Result<Self, Broken> {
+    fn open(auditor: &'a Auditor, task: TaskId) -> Result<Self, Broken> {
         let start = auditor.segment.start(task);
         let last_tick = start.map_or(Minute(0), |m| m.minute);
         let mut walk = Walk {
@@ -88,7 +137,7 @@ impl<'a> Walk<'a> {
             last_tick,
             counts: Counts::default(),
             checked: 0,
-            audit,
+            audit: Audit::new(&auditor.segment),
         };
         if task.stage == StageId::Deduct {
             walk.accounts = Some(match start {
@@ -115,26 +164,19 @@ impl<'a> Walk<'a> {
         self.generation = generation;
     }
 
-    fn run(&mut self, progress: &mut dyn FnMut(u64)) -> Result<(), Broken> {
-        let mut told = 0;
-        let walked = loop {
+    /// Whether there is more after this turn.
+    fn turn(&mut self) -> Result<bool, Broken> {
+        for _ in 0..TURN {
             let more = match self.input {
-                Some(_) => self.fold(),
-                None => self.collected(),
+                Some(_) => self.fold()?,
+                None => self.collected()?,
             };
-            match more {
-                Ok(true) => told += 1,
-                Ok(false) => break Ok(()),
-                Err(broken) => break Err(broken),
+            if !more {
+                self.finish()?;
+                return Ok(false);
             }
-            if told == TELL {
-                progress(std::mem::take(&mut told));
-            }
-        };
-        progress(told);
-        self.audit.checked(Subject::Completeness, std::mem::take(&mut self.checked));
-        walked?;
-        self.finish()
+        }
+        Ok(true)
     }
 
     /// Where the walk stands in the segment: whether it ends at a tick.
@@ -359,12 +401,6 @@ impl<'a> Walk<'a> {
     }
 
     pub(super) fn flush(&mut self, minute: Option<Minute>) {
-        let counts = std::mem::take(&mut self.counts);
-        let rows = &mut self.audit.minutes;
-        let at = rows.iter().position(|row| row.minute == minute).unwrap_or_else(|| {
-            rows.push(MinuteRow { minute, ..MinuteRow::default() });
-            rows.len() - 1
-        });
-        counts.add_to(&mut rows[at]);
+        std::mem::take(&mut self.counts).add_to(self.audit.row(minute));
     }
 }

@@ -4,7 +4,7 @@ use super::minutes::minute;
 use super::output::{grouped, line};
 use super::progress::records_spinner;
 use super::table::Table;
-use super::{Failure, whole};
+use super::{Failure, beside, whole};
 use crate::audit::{Audit, Auditor, Place, Problem, SegmentError, Subject};
 use crate::error::JobError;
 use crate::generations::{Cuts, Registry};
@@ -30,12 +30,16 @@ pub(super) struct AuditArgs {
     /// The data directory of the job; it may be running.
     #[arg(long, default_value = "weir-data")]
     data_dir: PathBuf,
+    /// Threads; 0 is one for each core.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn audit(args: &AuditArgs) -> Result<(), Failure> {
+    beside::give_way();
     let minutes: Vec<&str> = args.from.iter().chain(&args.to).map(String::as_str).collect();
     let dir = whole::with_minutes(&args.data_dir, &minutes)?;
     let registry = Registry::open(&dir)?;
@@ -44,7 +48,8 @@ pub(super) fn audit(args: &AuditArgs) -> Result<(), Failure> {
         let parse = |text: &Option<String>| text.as_ref().map(|t| minute(t, &cuts)).transpose();
         (parse(&args.from)?, parse(&args.to)?)
     };
-    let auditor = Auditor::open(&dir, registry, from, to).map_err(refused)?;
+    let auditor =
+        Auditor::open(&dir, registry, (from, to), beside::threads(args.threads)).map_err(refused)?;
     let spinner = records_spinner("auditing");
     let found = auditor.run(&mut |n| spinner.inc(n))?;
     spinner.finish_and_clear();

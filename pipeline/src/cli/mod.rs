@@ -4,6 +4,7 @@
 mod access;
 mod account;
 mod audit;
+mod beside;
 mod campaign;
 mod checkpoints;
 mod config;

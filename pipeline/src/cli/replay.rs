@@ -4,7 +4,7 @@ use super::minutes::minute;
 use super::output::{grouped, line};
 use super::progress::{minutes_bar, records_spinner};
 use super::table::Table;
-use super::{Failure, run, whole};
+use super::{Failure, beside, run, whole};
 use crate::config::Config;
 use crate::generations::{Cuts, Difference, Registry};
 use crate::replay::{Comparison, Replay, Segment};
@@ -12,9 +12,6 @@ use clap::Args;
 use std::path::PathBuf;
 use std::time::Instant;
 use weir_proto::StageId;
-
-/// How nice a replay is to the job beside it.
-const NICENESS: i32 = 10;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -60,20 +57,18 @@ pub(super) fn folding_stage(name: &str) -> Result<StageId, String> {
 }
 
 pub(super) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
-    // Only a courtesy: without it the replay runs all the same.
-    let _ = rustix::process::nice(NICENESS);
+    beside::give_way();
     let started = Instant::now();
     let minutes: Vec<&str> = args.to.iter().chain([&args.from]).map(String::as_str).collect();
     let dir = whole::with_minutes(&args.data_dir, &minutes)?;
     let registry = Registry::open(&dir)?;
     let cuts = Cuts::of(&dir, &registry, registry.published());
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let segment = Segment {
         from: minute(&args.from, &cuts)?,
         to: args.to.as_ref().map(|to| minute(to, &cuts)).transpose()?,
         stage: args.stage,
         rules: args.rules.as_ref().map(|path| rules(path)).transpose()?,
-        threads: if args.threads == 0 { cores } else { args.threads },
+        threads: beside::threads(args.threads),
     };
     let replay = Replay::prepare(&dir, segment).map_err(run::refused)?;
     let bar = minutes_bar("replaying");

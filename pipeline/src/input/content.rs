@@ -63,6 +63,11 @@ impl Content {
         Ok(self.head)
     }
 
+    /// Which of the topics of the line it reads, and the offset there behind everything read or passed over.
+    pub fn position(&self) -> (usize, u64) {
+        (self.segment, self.scan.position())
+    }
+
     /// Takes the next record.
     pub fn take(&mut self) -> Result<Option<Head>, JobError> {
         let head = self.peek()?;

@@ -5,7 +5,7 @@ use super::answer::{self, Place};
 use super::calls::Connections;
 use super::leaders::Known;
 use super::options::FluvioOptions;
-use crate::log::remote::{CHUNK, Chunks, Fetch, Gather, MOST, chunk_from};
+use crate::log::remote::{Chunks, Fetch, Gather, MOST};
 use crate::log::{LogError, LoggedBatch};
 use fluvio_protocol::link::ErrorCode;
 use fluvio_spu_schema::Isolation;
@@ -16,8 +16,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_proto::TopicId;
 
-/// Bytes that are fetched at once, and at most, where a batch has more.
+/// Bytes of a chunk as they are sent: some ten thousand records.
+const CHUNK_BYTES: i32 = 1 << 20;
+/// Bytes that are fetched at once otherwise.
 pub(super) const FETCH_BYTES: i32 = 2 << 20;
+/// Bytes that are fetched at most, where a batch has more.
 pub(super) const MOST_BYTES: i32 = 64 << 20;
 /// How long to wait before a leader that is away is asked again.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -35,12 +38,12 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    pub(super) fn new(options: &FluvioOptions) -> Self {
+    pub(super) fn new(options: &FluvioOptions, chunks: Chunks) -> Self {
         Fetcher {
             options: options.clone(),
             connections: Connections::new(options),
             leaders: Known::new(options),
-            chunks: Chunks::default(),
+            chunks,
         }
     }
 
@@ -153,6 +156,34 @@ impl Fetcher {
         }
     }
 
+    /// One answer with something of what stands from an offset on and below another one.
+    fn chunk(&self, place: Place<'_>, (from, to): (u64, u64)) -> Result<Vec<LoggedBatch>, LogError> {
+        let (mut gather, mut batches) = (Gather::new(place.partition, MOST), Vec::new());
+        let (mut bytes, begun) = (CHUNK_BYTES, Instant::now());
+        loop {
+            let how = (bytes, self.isolation());
+            let answer = self.ask("read", place, |leader| self.fetch(leader, place, from, how))?;
+            let to = to.min(self.readable(&answer));
+            let read = place.gather(&answer.records, (from, to), &mut gather, &mut batches)?;
+            if read.next > from {
+                batches.extend(gather.take());
+                return Ok(batches);
+            }
+            // A batch that is larger than what was asked for; or nothing, for the moment.
+            bytes = place.more_than(bytes, &read)?;
+            if begun.elapsed() > PATIENCE {
+                let reason =
+                    format!("partition {}: the record at offset {from} is not there", place.partition);
+                return Err(LogError::FluvioAway {
+                    what: "read",
+                    topic: Some(place.topic.to_owned()),
+                    reason,
+                });
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     fn offsets_at(&self, leader: &str, place: Place<'_>) -> Result<(u64, u64), Failed> {
         let (start, acknowledged) = self.watermark(leader, place)?;
         let written = self.written(leader, place, acknowledged.max(start))?;
@@ -208,32 +239,7 @@ impl Fetch for Fetcher {
         if from >= to {
             return Ok(Vec::new());
         }
-        if let Some(found) = self.chunks.read(topic, partition, from, most) {
-            return Ok(found);
-        }
-        let (place, to) = (Place { topic, partition }, to.min(from + CHUNK));
-        let (mut gather, mut batches) = (Gather::new(partition, MOST), Vec::new());
-        let (mut next, mut bytes, mut last) = (from, FETCH_BYTES, Instant::now());
-        while next < to {
-            let how = (bytes, self.isolation());
-            let answer = self.ask("read", place, |leader| self.fetch(leader, place, next, how))?;
-            let to = to.min(self.readable(&answer));
-            let read = place.gather(&answer.records, (next, to), &mut gather, &mut batches)?;
-            if read.next > next {
-                (next, last) = (read.next, Instant::now());
-                continue;
-            }
-            // A batch that is larger than what was asked for; or nothing, for the moment.
-            bytes = place.more_than(bytes, &read)?;
-            if last.elapsed() > PATIENCE {
-                let reason = format!("partition {partition}: the record at offset {next} is not there");
-                return Err(LogError::FluvioAway { what: "read", topic: Some(topic.to_owned()), reason });
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        batches.extend(gather.take());
-        let found: Vec<Arc<LoggedBatch>> = batches.into_iter().map(Arc::new).collect();
-        self.chunks.add(topic, partition, &found);
-        Ok(chunk_from(&found, from, most))
+        self.chunks
+            .read((topic, partition), from, most, || self.chunk(Place { topic, partition }, (from, to)))
     }
 }

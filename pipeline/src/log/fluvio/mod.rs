@@ -29,7 +29,7 @@ use self::admin::Admin;
 use self::fetch::Fetcher;
 use self::produce::Appender;
 use self::tail::Tailer;
-use super::remote::{Cluster, Deliveries, Fetch, RemoteLog, Tail, Wake};
+use super::remote::{Chunks, Cluster, Deliveries, Fetch, RemoteLog, Tail, Wake};
 use super::{Follow, LogError, NewBatch};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +58,7 @@ impl RemoteLog<Fluvio> {
     /// A log whose topics are to be [added](super::LiveLog::add).
     pub fn open(options: FluvioOptions, partitions: u32, follow: Follow) -> Result<Self, LogError> {
         let (wake, tail_bytes) = (Wake::default(), TAIL_BYTES / u64::from(partitions.max(1)));
-        let fetcher = Arc::new(Fetcher::new(&options));
+        let fetcher = Arc::new(Fetcher::new(&options, Chunks::of_a_job()));
         let deliveries = Arc::new(Deliveries::new(wake.clone()));
         let tailer = Tailer::new(fetcher.clone(), tail_bytes, wake.clone());
         let fluvio = Fluvio {
@@ -74,7 +74,7 @@ impl RemoteLog<Fluvio> {
 
 /// Reads topics of Fluvio beside a job.
 pub(super) fn fetcher(options: &FluvioOptions) -> Arc<dyn Fetch> {
-    Arc::new(Fetcher::new(options))
+    Arc::new(Fetcher::new(options, Chunks::beside_a_job()))
 }
 
 /// What a topic is called in Fluvio, where names have small letters, digits and hyphens.

@@ -3,7 +3,7 @@
 use super::HEADER;
 use super::context::Reading;
 use super::options::KafkaOptions;
-use crate::log::remote::{CHUNK, Chunks, Fetch, Gather, MOST, NEWS, Stamp, chunk_from};
+use crate::log::remote::{Chunks, Fetch, Gather, MOST, NEWS, Stamp};
 use crate::log::{LogError, LoggedBatch};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use weir_proto::TopicId;
 
+/// Records that are fetched at once.
+const CHUNK: u64 = 8_192;
 /// Clients that are kept for the next reader.
 const KEPT: usize = 16;
 /// How long brokers may be silent before whoever reads is told so.
@@ -36,8 +38,8 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    pub(super) fn new(options: &KafkaOptions) -> Self {
-        Fetcher { options: options.clone(), idle: Mutex::default(), chunks: Chunks::default() }
+    pub(super) fn new(options: &KafkaOptions, chunks: Chunks) -> Self {
+        Fetcher { options: options.clone(), idle: Mutex::default(), chunks }
     }
 
     /// Forgets what it has of a topic that is deleted.
@@ -103,15 +105,12 @@ impl Fetch for Fetcher {
         if from >= to {
             return Ok(Vec::new());
         }
-        if let Some(found) = self.chunks.read(topic, partition, from, most) {
-            return Ok(found);
-        }
-        let mut reader = self.reader(topic, partition, from)?;
-        let found = reader.read(topic, partition, from, to.min(from + CHUNK))?;
-        self.put_back(reader);
-        let found: Vec<Arc<LoggedBatch>> = found.into_iter().map(Arc::new).collect();
-        self.chunks.add(topic, partition, &found);
-        Ok(chunk_from(&found, from, most))
+        self.chunks.read((topic, partition), from, most, || {
+            let mut reader = self.reader(topic, partition, from)?;
+            let found = reader.read(topic, partition, from, to.min(from + CHUNK))?;
+            self.put_back(reader);
+            Ok(found)
+        })
     }
 
     fn offsets(&self, topic: &str, partition: u32) -> Result<(u64, u64), LogError> {

@@ -25,7 +25,7 @@ use self::lag::Lag;
 use self::member::Member;
 use self::produce::Appender;
 use self::tail::Tailer;
-use super::remote::{Cluster, Fetch, RemoteLog, Tail, Wake};
+use super::remote::{Chunks, Cluster, Fetch, RemoteLog, Tail, Wake};
 use super::{Follow, LogError, NewBatch};
 use crate::group::{Coordinator, Hands, Membership, Peer};
 use std::sync::Arc;
@@ -62,7 +62,7 @@ impl RemoteLog<Kafka> {
             admin: Admin::open(&options, partitions)?,
             appender: Appender::open(&options, wake.clone())?,
             tailer: Tailer::open(&options, tail_bytes, wake.clone())?,
-            fetcher: Fetcher::new(&options),
+            fetcher: Fetcher::new(&options, Chunks::of_a_job()),
             lag: Lag::open(&options)?,
             options,
         };
@@ -78,7 +78,7 @@ impl RemoteLog<Kafka> {
 
 /// Reads topics of Kafka beside a job.
 pub(super) fn fetcher(options: &KafkaOptions) -> Arc<dyn Fetch> {
-    Arc::new(Fetcher::new(options))
+    Arc::new(Fetcher::new(options, Chunks::beside_a_job()))
 }
 
 /// Whether the brokers are in the cluster that is known; any one is where none is known yet.

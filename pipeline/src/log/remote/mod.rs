@@ -13,7 +13,7 @@ mod reader;
 mod stamp;
 mod tail;
 
-pub(crate) use chunks::{Chunks, from as chunk_from};
+pub(crate) use chunks::Chunks;
 pub(crate) use deliveries::Deliveries;
 pub use live::RemoteLog;
 pub use reader::{RemoteTopics, TopicReader};
@@ -27,8 +27,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use weir_proto::{TaskId, TopicId};
 
-/// Records that are fetched at once.
-pub(crate) const CHUNK: u64 = 16_384;
+/// Records that are read at once to look at their heads.
+const AT_A_TIME: u64 = 16_384;
 /// Records of a batch that is put together from single ones.
 pub(crate) const MOST: u32 = 1024;
 /// How long it may take until every node of the cluster knows of a new topic.
@@ -60,8 +60,8 @@ pub trait Fetch: Send + Sync {
     /// The oldest offset of a partition, and the one behind its newest record.
     fn offsets(&self, topic: &str, partition: u32) -> Result<(u64, u64), LogError>;
 
-    /// The batches from the one that holds the first offset on, until they have so many records; none from the second
-    /// offset on, which exists or is the end.
+    /// The batches from the one that holds the first offset on, until they have so many records or what is fetched at once
+    /// ends; at least one, unless the first offset is the second one, which exists or is the end.
     fn read(
         &self,
         topic: &str,
@@ -74,7 +74,7 @@ pub trait Fetch: Send + Sync {
     fn heads(&self, topic: &str, partition: u32, (from, to): (u64, u64)) -> Result<Vec<FrameHead>, LogError> {
         let (mut next, mut heads) = (from, Vec::new());
         while next < to {
-            let batches = self.read(topic, partition, (next, to), CHUNK)?;
+            let batches = self.read(topic, partition, (next, to), AT_A_TIME)?;
             next = batches.last().map_or(to, |batch| batch.head.end());
             heads.extend(batches.iter().map(|batch| batch.head));
         }
