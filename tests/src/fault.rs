@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::process::{Done, Weir, weir};
+use crate::scratch::checkout;
 
 /// What happens at a failpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +83,7 @@ pub fn ask_with(data_dir: &Path, words: &[&str], failpoint: Option<&Failpoint>) 
 
 /// The steps in the list of the code, with what each does.
 pub fn steps() -> Vec<(String, String)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../state/src/failpoints.rs");
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = std::fs::read_to_string(checkout("state/src/failpoints.rs")).unwrap();
     let list = text.split("STEPS: &[(&str, &str)] = &[").nth(1).unwrap().split("];").next().unwrap();
     let parts: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
     parts.as_chunks::<2>().0.iter().map(|[name, what]| ((*name).to_owned(), (*what).to_owned())).collect()

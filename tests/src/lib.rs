@@ -68,7 +68,7 @@ pub use postgres::Postgres;
 pub use process::{Done, LIMIT, Weir, weir};
 pub use rot::{Flip, Kind, files_by_kind, flips};
 pub use scrape::metric;
-pub use scratch::{Rng, Scratch, free_port, now_ms};
+pub use scratch::{Rng, Scratch, checkout, free_port, now_ms};
 pub use sink::{Mood, Sink};
 pub use small_disk::SmallDisk;
 pub use taps::{Charge, Dropped, Nanos, Taps, billed, count, records, tap};

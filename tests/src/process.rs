@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::scratch::artefacts;
+use crate::scratch::{artefacts, checkout};
 
 /// How long a process may take before the test that waits for it fails.
 pub const LIMIT: Duration = Duration::from_secs(180);
@@ -30,16 +30,15 @@ fn binary() -> PathBuf {
     let Ok(built) = built else {
         panic!("{path:?} is missing: run `cargo build --release`, or tests/run.sh");
     };
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     for member in ["proto", "state", "operators", "pipeline"] {
-        refuse_newer_source(&sources.join(member).join("src"), built);
+        refuse_newer_source(&checkout(member).join("src"), built);
     }
     path
 }
 
 /// `cargo test` builds the libraries but not the binary, and a test of yesterday's binary is none.
 fn refuse_newer_source(dir: &Path, built: SystemTime) {
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
         let path = entry.path();
         if path.is_dir() {
             refuse_newer_source(&path, built);

@@ -42,6 +42,14 @@ impl Scratch {
     }
 }
 
+/// A file of this checkout. Cargo says at run time where that is: another one may have built this test into the same place.
+pub fn checkout(path: &str) -> PathBuf {
+    let built = env!("CARGO_MANIFEST_DIR");
+    let tests = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| built.to_owned());
+    let root = Path::new(&tests).ancestors().find(|dir| dir.join("Cargo.lock").is_file());
+    root.unwrap_or_else(|| panic!("{tests} is in no checkout")).join(path)
+}
+
 /// The build directory that holds this test: on disk, and with more room than `/tmp` often has.
 pub(crate) fn artefacts() -> &'static Path {
     static DIR: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();

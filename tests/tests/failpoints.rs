@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use weir_tests::{
     Ad, Done, Failpoint, Fault, Generation, Mood, Scratch, Side, Sink, Weir, accounts_csv, ask_json,
-    ask_with, copy_tree, cuts, free_port, records, steps, tap, weir,
+    ask_with, checkout, copy_tree, cuts, free_port, records, steps, tap, weir,
 };
 
 /// 2026-03-10T08:00:00Z.
@@ -85,7 +85,7 @@ const ROWS: &[(&str, Deed, &[u32])] = &[
 
 #[test]
 fn the_table_of_the_docs_is_the_list_of_the_code() {
-    let docs = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let docs = std::fs::read_to_string(checkout("tests/README.md")).unwrap();
     let rows =
         docs.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | "));
     let rows: Vec<_> = rows.map(|(step, what)| (step.to_owned(), what.to_owned())).collect();

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use weir_tests::{
-    Ad, Dataset, Done, Input, Job, LongRun, Scratch, Weir, accounts_csv, assert_sound, now_ms, run_soundly,
-    weir,
+    Ad, Dataset, Done, Input, Job, LongRun, Scratch, Weir, accounts_csv, assert_sound, checkout, now_ms,
+    run_soundly, weir,
 };
 
 const HEADER: &str = "advertiser_id,daily_budget_micros,balance_micros\n";
@@ -101,9 +101,8 @@ fn a_wrong_configuration_is_refused_by_its_line() {
 
 #[test]
 fn the_example_configuration_is_accepted() {
-    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/weir.example.toml");
     let mut command = weir();
-    Weir::start(command.args(["config", "check", example])).wait().ok();
+    Weir::start(command.args(["config", "check"]).arg(checkout("deploy/weir.example.toml"))).wait().ok();
 }
 
 #[test]

@@ -15,7 +15,8 @@ use std::process::Command;
 
 use serde_json::Value;
 use weir_tests::{
-    Ad, Comparison, LongRun, Mood, Scratch, Sink, accounts_csv, ask, ask_json, count, cuts, wait_for,
+    Ad, Comparison, LongRun, Mood, Scratch, Sink, accounts_csv, ask, ask_json, checkout, count, cuts,
+    wait_for,
 };
 
 /// The format of the directory in the fixture, as its `weir.json` has it.
@@ -165,7 +166,7 @@ fn lag(dir: &Path) -> u64 {
 }
 
 fn fixture(format: u32) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/data-dir-{format}.tar.gz"))
+    checkout(&format!("tests/fixtures/data-dir-{format}.tar.gz"))
 }
 
 fn unpack(format: u32, scratch: &Scratch) {

@@ -1,10 +1,9 @@
 //! Workers whose partitions are not shared out by Kafka: by leases in the ZooKeeper that `ZOOKEEPER_SERVERS` names, of the
 //! server in `ZOOKEEPER_DIR` (see `deploy/zookeeper.sh`), or once and for all.
 
-use std::path::Path;
 use std::process::Command;
 
-use weir_tests::{LongRun, Troubles, assert_same_where_certain, assert_sound};
+use weir_tests::{LongRun, Troubles, assert_same_where_certain, assert_sound, checkout};
 
 use super::{Kafka, assert_audited, embedded, wait_until};
 
@@ -26,8 +25,7 @@ fn zookeeper(test: &str) -> Option<String> {
 /// What `deploy/zookeeper.sh` does with the server of the tests.
 fn server(command: &str) {
     let dir = std::env::var("ZOOKEEPER_DIR").expect("ZOOKEEPER_DIR names the directory of the server");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/zookeeper.sh");
-    let done = Command::new(script).args([command, "--dir", &dir]).output().unwrap();
+    let done = Command::new(checkout("deploy/zookeeper.sh")).args([command, "--dir", &dir]).output().unwrap();
     assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
 }
 

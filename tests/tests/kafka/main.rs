@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde_json::Value;
 use weir_tests::{
     Fed, Group, LongRun, PATIENCE, Rng, SESSION, Shape, Taps, ask, ask_json, assert_same_where_certain,
-    assert_sound, count, cuts, generations, start_ask, wait_at_most,
+    assert_sound, checkout, count, cuts, generations, start_ask, wait_at_most,
 };
 
 /// For how long a broker is away.
@@ -95,7 +95,7 @@ impl Kafka {
 }
 
 fn script() -> Command {
-    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kafka.sh"))
+    Command::new(checkout("deploy/kafka.sh"))
 }
 
 /// The same events through the embedded log.
