@@ -65,7 +65,8 @@ impl Piece for Frames<'_> {
     fn position(&self) -> Position {
         // Its share of the whole, since partitions of a directory stand in the same files.
         let done = u128::from(self.next - self.start) << 32;
-        (0, (done / u128::from((self.end - self.start).max(1))) as u64)
+        let all = self.end.saturating_sub(self.start).max(1);
+        (0, (done / u128::from(all)) as u64)
     }
 
     fn go_on(&mut self) -> Result<Turn, JobError> {
