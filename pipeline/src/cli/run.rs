@@ -40,7 +40,7 @@ pub(super) struct RunArgs {
     #[arg(long, requires = "input")]
     data_dir: Option<PathBuf>,
     /// End when all of the input is charged, refused or dropped.
-    #[arg(long, requires = "input")]
+    #[arg(long, conflicts_with = "config")]
     until_end: bool,
     /// With --input: how many partitions every topic has, 1 to 1024 [default: 16]. With --config: which ones this worker of a
     /// group always has, such as 0-7, instead of `group.partitions`.
