@@ -29,6 +29,9 @@ const MAX_RECORDS: u64 = 16_384;
 /// most, are folded again after a crash between two checkpoints.
 const COMMIT_EVERY: u64 = 65_536;
 
+/// How long it may take until what stands in a log is received here.
+const RECEIVED: Duration = Duration::from_secs(30);
+
 /// What becomes of the state at a tick.
 #[derive(Clone)]
 pub enum AtTick {
@@ -140,6 +143,7 @@ impl Task {
         }
         let start = Start { position: meta.position, marks: meta.marks.clone() };
         let input = LineReader::open(log.clone(), line, u32::from(task.partition), start).limited(limit);
+        wait_for(meta.position, &input, &*log, u32::from(task.partition))?;
         if meta.position > input.end() {
             // A topic that cannot be read at all says so itself.
             log.heads(input.topic(), u32::from(task.partition), u64::MAX)?;
@@ -321,6 +325,18 @@ impl Work for Task {
     fn store(&self) -> &Store {
         &self.store
     }
+}
+
+/// Waits until what another worker has read is received here, too: it may come a little later.
+fn wait_for(position: u64, input: &LineReader, log: &dyn Log, partition: u32) -> Result<(), JobError> {
+    let (topic, begun) = (input.topic(), Instant::now());
+    while input.end() < position
+        && log.high_watermark(topic, partition) < log.newest(topic, partition)?
+        && begun.elapsed() < RECEIVED
+    {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 /// Whether a checkpoint that a crash has cut off is taken again.

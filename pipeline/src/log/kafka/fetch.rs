@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use weir_proto::TopicId;
 
 /// Records that are fetched at once.
-const CHUNK: u64 = 8_192;
+const CHUNK: u64 = 16_384;
 /// Clients that are kept for the next reader.
 const KEPT: usize = 16;
 /// How long brokers may be silent before whoever reads is told so.
